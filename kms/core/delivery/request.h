@@ -1,0 +1,110 @@
+#ifndef KEYHOP_KMS_CORE_DELIVERY_REQUEST_H_
+#define KEYHOP_KMS_CORE_DELIVERY_REQUEST_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "kms/base/instant.h"
+#include "kms/base/secret_bytes.h"
+#include "kms/core/types.h"
+
+// The one request type behind every front end (REST and gRPC): ETSI GS QKD 014 V1.1.1 §5, §6
+// without its transport. `caller` always comes from the client certificate, never from a body.
+
+namespace keyhop {
+
+// Get status (§5.1).
+struct StatusRequest {
+  SaeId caller;
+  SaeId slave;
+};
+
+// Get key (§5.2). The caller is the master.
+struct DrawRequest {
+  SaeId caller;
+  SaeId slave;
+  uint64_t number = 1;
+  std::optional<uint64_t> size_bits = {};  // Absent: the KME's default.
+  std::vector<SaeId> additional_slaves = {};
+  // Names of the parameters found in extension_mandatory and extension_optional.
+  std::vector<std::string> extension_mandatory = {};
+  std::vector<std::string> extension_optional = {};
+};
+
+// Get key with key IDs (§5.3). The caller is the slave.
+struct FetchRequest {
+  SaeId caller;
+  SaeId master;
+  std::vector<KeyId> key_ids;
+};
+
+struct DeliveredKey {
+  KeyId id = {};
+  SecretBytes key;
+};
+
+struct KeyContainer {
+  std::vector<DeliveredKey> keys;
+};
+
+// Table 9; sizes in bits.
+struct PairStatus {
+  NodeId source_kme;
+  NodeId target_kme;
+  SaeId master;
+  SaeId slave;
+  uint64_t key_size_bits = 0;
+  uint64_t stored_key_count = 0;
+  uint64_t max_key_count = 0;
+  uint64_t max_key_per_request = 0;
+  uint64_t max_key_size_bits = 0;
+  uint64_t min_key_size_bits = 0;
+  uint64_t max_sae_id_count = 0;
+  std::map<std::string, std::string> extension = {};  // Plain facts, told as strings.
+};
+
+// Why a request was refused; `message` is safe to show to the caller.
+struct Refusal {
+  enum class Kind {
+    kBadRequest,    // REST 400, gRPC INVALID_ARGUMENT: can never succeed.
+    kNotFound,      // REST 400, gRPC NOT_FOUND: unknown or used key_ID, or not held here for anyone.
+    kUnauthorized,  // REST 401, gRPC PERMISSION_DENIED.
+    kUnavailable,   // REST 503, gRPC UNAVAILABLE: no key or no peer now; retry.
+    kExhausted,     // REST 503, gRPC RESOURCE_EXHAUSTED: a limit.
+    kInternal,      // REST 503, gRPC INTERNAL.
+  };
+  Kind kind = Kind::kInternal;
+  std::string message;
+  std::map<std::string, std::string> details = {};
+  std::optional<Duration> retry_after = {};
+};
+
+template <typename T>
+using Outcome = std::variant<T, Refusal>;
+
+// What the front ends call; one implementation hands requests to the core's thread. Each callback
+// runs exactly once, on any thread, never inside the call, and must not block. Thread-safe.
+class DeliveryPort {
+ public:
+  virtual ~DeliveryPort() = default;
+  virtual void Status(StatusRequest request, std::function<void(Outcome<PairStatus>)> done) = 0;
+  virtual void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) = 0;
+  virtual void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) = 0;
+};
+
+// The texts that ETSI GS QKD 014 fixes.
+inline constexpr char kSizeNotMultipleOf8[] = "size shall be a multiple of 8";
+inline constexpr char kExtensionUnsupported[] = "not all extension_mandatory parameters are supported";
+inline constexpr char kExtensionUnmet[] = "not all extension_mandatory request options could be met";
+inline constexpr char kOptionalUnhandled[] = "not all extension_optional request options handled";
+inline constexpr char kKeysNotFound[] = "one or more keys specified are not found on KME";
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_KMS_CORE_DELIVERY_REQUEST_H_
