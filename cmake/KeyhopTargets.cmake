@@ -45,16 +45,24 @@ function(keyhop_program)
 endfunction()
 
 # keyhop_test(NAME name SRCS ... [DEPS ...] [LABELS ...]); runs in the source root.
-# Labels: unit (default), sim, e2e, lint, fuzz; `own_threads` for what runs under tsan.
+# Labels: unit (default), sim, e2e, lint, fuzz; `own_threads` for what runs under tsan; `sanitize`
+# for what every test run repeats under asan-ubsan: added here for core, crypto, wire and config.
 function(keyhop_test)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SRCS;DEPS;LABELS")
   if(NOT arg_LABELS)
     set(arg_LABELS unit)
   endif()
+  if(CMAKE_CURRENT_SOURCE_DIR MATCHES "/tests/(kms|trusted_node)/(base|crypto|core|wire|config)(/|$)")
+    list(APPEND arg_LABELS sanitize)
+    list(REMOVE_DUPLICATES arg_LABELS)
+  endif()
   keyhop_program(NAME ${arg_NAME} SRCS ${arg_SRCS}
     DEPS ${arg_DEPS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
+  foreach(label IN LISTS arg_LABELS)
+    set_property(GLOBAL APPEND PROPERTY KEYHOP_TESTS_${label} ${arg_NAME})
+  endforeach()
 endfunction()
 
 # keyhop_fuzz(NAME name SRCS ... [DEPS ...] CORPUS dir): a libFuzzer target under clang with
@@ -69,6 +77,7 @@ function(keyhop_fuzz)
   else()
     target_sources(${arg_NAME} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)
     add_test(NAME ${arg_NAME}_corpus COMMAND ${arg_NAME} ${arg_CORPUS})
-    set_tests_properties(${arg_NAME}_corpus PROPERTIES LABELS fuzz)
+    set_tests_properties(${arg_NAME}_corpus PROPERTIES LABELS "fuzz;sanitize")
+    set_property(GLOBAL APPEND PROPERTY KEYHOP_TESTS_sanitize ${arg_NAME})
   endif()
 endfunction()
