@@ -1,0 +1,130 @@
+#ifndef KEYHOP_KMS_CORE_STREAM_MESSAGES_H_
+#define KEYHOP_KMS_CORE_STREAM_MESSAGES_H_
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "kms/base/instant.h"
+#include "kms/base/secret_bytes.h"
+#include "kms/core/types.h"
+#include "kms/crypto/mac.h"
+
+// What the two ends of a pair stream say to each other (DESIGN §3, §4, §6). `mac` fields are
+// HMAC-SHA-256 under the epoch's stream key; `tag` fields are one-time tags under r, s' of a
+// segment. Layouts of what they cover are in layout.h.
+
+namespace keyhop {
+
+// The stream A→B: A (source) draws, B (destination) fetches.
+struct StreamId {
+  NodeId source;
+  NodeId destination;
+  friend auto operator<=>(const StreamId&, const StreamId&) = default;
+};
+
+// A place in a stream: body byte `offset` of `epoch`. Ordered; marks are such places.
+struct StreamAddress {
+  uint64_t epoch = 0;
+  uint64_t offset = 0;
+  friend auto operator<=>(const StreamAddress&, const StreamAddress&) = default;
+};
+
+enum class SegmentKind : uint8_t {
+  kOpening = 1,  // Its body is the stream key (32 bytes) and the ID key (32 bytes) of a new epoch.
+  kBody = 2,     // Its body is stream bytes.
+};
+
+// A segment as its destination gets it from the relay. The payload is r (16), s (16), s' (16),
+// body.
+struct Segment {
+  StreamId stream;
+  SegmentKind kind = SegmentKind::kBody;
+  Session session = {};  // An opening knows only the source's incarnation.
+  StreamAddress at = {};
+  std::vector<NodeId> path = {};  // Source first, destination last.
+  Tag check = {};                 // End to end, under r, s over all of the above and the body.
+  SecretBytes payload;
+};
+inline constexpr size_t kSegmentHeadBytes = 48;
+inline constexpr size_t kOpeningBodyBytes = 64;
+
+// -- From the source.
+struct SourceHello {
+  StreamId stream;
+  uint64_t epoch = 0;
+  Incarnation source = {};
+  Incarnation echo = {};  // The destination's, once known; only then mark and version are said.
+  StreamAddress mark = {};
+  uint64_t version_seen = 0;  // Highest version of the destination that the source remembers.
+  Mac mac = {};
+};
+struct StreamLeaseRequest {
+  StreamId stream;
+  Session session = {};
+  uint64_t number = 0;
+  uint64_t epoch = 0;
+  std::vector<Range> ranges = {};  // Offsets, ascending, not touching.
+  Duration life = {};
+  Mac mac = {};
+};
+
+// -- From the destination.
+struct DestinationHello {
+  StreamId stream;
+  uint64_t epoch = 0;
+  Incarnation destination = {};
+  Incarnation echo = {};
+  StreamAddress mark = {};
+  StreamAddress top = {};  // Above all that was ever appended here.
+  uint64_t version = 0;
+  bool heard = false;  // The destination's session with `echo` is open.
+  Mac mac = {};
+};
+struct LacksKey {  // Anybody could say so: it only costs an epoch, at most one a minute.
+  StreamId stream;
+  uint64_t epoch = 0;
+  Incarnation source = {};
+};
+struct OpeningAnswer {
+  StreamId stream;
+  uint64_t epoch = 0;
+  Incarnation source = {};
+  Incarnation destination = {};
+  bool accepted = false;
+  uint64_t highest_epoch = 0;  // The destination's; when refused the source starts above it.
+  uint64_t version = 0;
+  Tag tag = {};
+};
+struct SegmentAck {
+  StreamId stream;
+  Session session = {};
+  StreamAddress at = {};
+  uint32_t length_bytes = 0;  // Of the body.
+  uint64_t version = 0;
+  Tag tag = {};
+};
+struct StreamLeaseAnswer {
+  StreamId stream;
+  Session session = {};
+  uint64_t number = 0;
+  bool refused = false;
+  StreamAddress mark = {};
+  std::vector<Range> lacking = {};
+  uint64_t version = 0;
+  Mac mac = {};
+};
+struct VersionReport {
+  StreamId stream;
+  Session session = {};
+  uint64_t version = 0;
+  Mac mac = {};
+};
+
+using StreamMessage =
+    std::variant<SourceHello, StreamLeaseRequest, DestinationHello, LacksKey, OpeningAnswer,
+                 SegmentAck, StreamLeaseAnswer, VersionReport>;
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_KMS_CORE_STREAM_MESSAGES_H_

@@ -1,0 +1,130 @@
+#ifndef KEYHOP_TRUSTED_NODE_CORE_ROUTING_ROUTING_H_
+#define KEYHOP_TRUSTED_NODE_CORE_ROUTING_ROUTING_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kms/base/instant.h"
+#include "kms/core/types.h"
+#include "trusted_node/core/link/messages.h"
+
+namespace keyhop {
+
+// One direction of a link as its sending end sees it.
+struct LinkAdvert {
+  LinkId link;
+  NodeId peer;
+  bool up = false;          // The session is open and the transport connected.
+  uint64_t free_bytes = 0;  // Pad bytes for our sending direction: leased and in stock (half).
+  uint64_t rate_bps = 0;    // Secret key rate.
+};
+struct SaeAdvert {
+  SaeId sae;
+  uint32_t number = 0;  // Registration number, 18 bits, given by the home, never given again.
+  friend auto operator<=>(const SaeAdvert&, const SaeAdvert&) = default;
+};
+// What one node floods about itself. The newest sequence wins.
+struct LinkState {
+  NodeId origin;
+  uint64_t sequence = 0;
+  std::vector<LinkAdvert> links = {};
+  std::vector<SaeAdvert> saes = {};
+  std::string signature = {};  // By the origin's certificate key, over LayoutOf(*this).
+};
+std::vector<uint8_t> LayoutOf(const LinkState& state);  // All fields but the signature.
+
+// Durable. Key: sae. Where an SAE lives: an unknown master can be told from a silent one at once.
+struct DirectoryRecord {
+  SaeId sae;
+  NodeId home;
+  uint32_t number = 0;
+};
+// Durable. Key: none. This node's own sequence, reserved in runs.
+struct RoutingRecord {
+  uint64_t sequence_reserved = 0;
+  uint32_t next_number = 1;  // Of the SAEs that register here.
+};
+
+// Signs for this node and checks others (a corrupt node cannot speak for another).
+class LinkStateAuthority {
+ public:
+  virtual ~LinkStateAuthority() = default;
+  virtual std::string Sign(const std::vector<uint8_t>& layout) = 0;
+  virtual bool Verify(const NodeId& origin, const std::vector<uint8_t>& layout,
+                      const std::string& signature) = 0;
+};
+
+class RoutingOutbox {
+ public:
+  virtual ~RoutingOutbox() = default;
+  virtual WriteSeq Write(DirectoryRecord record) = 0;
+  virtual WriteSeq Write(RoutingRecord record) = 0;
+  // To every neighbour but `except` (empty: to all), once `after` is durable.
+  virtual void Flood(const LinkState& state, const NodeId& except, WriteSeq after) = 0;
+  virtual void SendTo(const NodeId& neighbour, const LinkState& state, WriteSeq after) = 0;
+};
+
+struct RoutingConfig {
+  NodeId self;
+  std::vector<SaeId> saes = {};  // Registered here.
+  Duration refresh = Duration::Seconds(10);
+  Duration expiry = Duration::Seconds(35);
+  Duration flood_interval_min = Duration::Millis(500);  // Between two of our own.
+  uint32_t nodes_max = 10'000;
+  uint32_t saes_max = 100'000;
+};
+
+struct SaeEntry {
+  NodeId home;
+  uint32_t number = 0;
+};
+
+// Link-state database, SAE directory and shortest paths (DESIGN §5). Pure; not thread-safe.
+// Alarms counted: a second claim to an SAE's name (the first stays), a bad signature.
+class Routing {
+ public:
+  Routing(RoutingConfig config, LinkStateAuthority& authority,
+          std::vector<DirectoryRecord> directory, std::optional<RoutingRecord> recovered);
+  ~Routing();
+
+  // Registers the configured SAEs that have no number yet and floods. Call once after start.
+  void Start(Instant now, RoutingOutbox& out);
+  // This node's links as they are now; floods if something that matters changed, at most every
+  // flood_interval_min. Free bytes and rates count as changed past a factor of 2.
+  void SetLinks(Instant now, std::vector<LinkAdvert> links, RoutingOutbox& out);
+  void OnNeighbourUp(Instant now, const NodeId& neighbour, RoutingOutbox& out);
+  void OnLinkState(Instant now, const NodeId& from, const LinkState& state, RoutingOutbox& out);
+  void OnTick(Instant now, RoutingOutbox& out);
+  std::optional<Instant> NextDeadline() const;
+
+  // Cheapest path self → destination, both included, whose every hop is up at both of its ends and
+  // has at least `bytes` free pad in the direction of travel (hops first, then free pad; ties by
+  // lowest ID). `without`: nodes that must not be used in between. Empty when there is none.
+  std::vector<NodeId> PathFor(const NodeId& destination, uint64_t bytes,
+                              const std::set<NodeId>& without = {}) const;
+  // The neighbour towards `destination` for control, which spends no pad: fewest hops that are up.
+  std::optional<NodeId> NextHop(const NodeId& destination) const;
+
+  std::optional<SaeEntry> FindSae(const SaeId& sae) const;
+  // The SAE that has `number` at this node.
+  std::optional<SaeId> LocalSae(uint32_t number) const;
+  // Nodes known now (not expired), and all nodes that are home to an SAE.
+  std::vector<NodeId> Nodes() const;
+  std::set<NodeId> Homes() const;
+  std::vector<LinkState> Database() const;
+  uint64_t alarms() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_TRUSTED_NODE_CORE_ROUTING_ROUTING_H_
