@@ -35,8 +35,8 @@ TEST(OneTimeTagTest, MatchesRfc8439) {
 TEST(OneTimeTagTest, HashesBothPartsAsOneMessage) {
   const std::string m = kMessage;
   for (size_t cut = 0; cut <= m.size(); ++cut) {
-    EXPECT_EQ(
-        Hex(OneTimeTag(Bytes(kR), Bytes(kS), Text(m.substr(0, cut)), Text(m.substr(cut)))), kTag);
+    EXPECT_EQ(Hex(OneTimeTag(Bytes(kR), Bytes(kS), Text(m.substr(0, cut)), Text(m.substr(cut)))),
+              kTag);
   }
 }
 
@@ -78,8 +78,7 @@ TEST(HmacSha256Test, MatchesRfc4231) {
        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
   };
   for (const HmacCase& c : cases) {
-    EXPECT_EQ(Hex(HmacSha256(SecretBytes::CopyOf(Bytes(c.key_hex)), Bytes(c.data_hex))),
-              c.tag_hex);
+    EXPECT_EQ(Hex(HmacSha256(SecretBytes::CopyOf(Bytes(c.key_hex)), Bytes(c.data_hex))), c.tag_hex);
   }
 }
 
