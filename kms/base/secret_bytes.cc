@@ -55,4 +55,10 @@ bool EqualConstantTime(std::span<const uint8_t> a, std::span<const uint8_t> b) {
          (a.empty() || CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
+void Cleanse(std::string& text) {
+  text.resize(text.capacity());  // What a longer value left behind the end goes too.
+  OPENSSL_cleanse(text.data(), text.size());
+  text.clear();
+}
+
 }  // namespace keyhop

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <span>
+#include <string>
 #include <utility>
 
 namespace keyhop {
@@ -82,6 +83,10 @@ class SecretBytes {
 
 // Equality of public tags without early exit. Sizes must be equal for the answer to be true.
 bool EqualConstantTime(std::span<const uint8_t> a, std::span<const uint8_t> b);
+
+// Overwrites and empties a string that had to hold key bytes for a moment: a `bytes` field of a
+// protobuf, in its handler. Its capacity stays, so that it can be filled again in place.
+void Cleanse(std::string& text);
 
 }  // namespace keyhop
 
