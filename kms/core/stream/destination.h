@@ -1,0 +1,123 @@
+#ifndef KEYHOP_KMS_CORE_STREAM_DESTINATION_H_
+#define KEYHOP_KMS_CORE_STREAM_DESTINATION_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kms/base/instant.h"
+#include "kms/core/stream/config.h"
+#include "kms/core/stream/key_id.h"
+#include "kms/core/stream/messages.h"
+#include "kms/core/stream/outbox.h"
+#include "kms/core/stream/records.h"
+
+namespace keyhop {
+
+struct DestinationCounters {
+  uint64_t segments = 0;
+  uint64_t failed_checks = 0;  // End to end.
+  uint64_t dropped = 0;        // Below the mark, another session, overlapping, over a limit.
+  uint64_t bad_macs = 0;
+  uint64_t burnt_bytes = 0;
+};
+
+// The fetching end B of the stream A→B (DESIGN §3, §6; rules as in tests/model/epochs.py).
+//
+// Invariants: a byte leaves by Fetch at most once, and only after the record that says so is
+// durable (G2); nothing below the mark is appended or leased again; nothing is served before this
+// start has heard the source.
+//
+// Pure. Not thread-safe.
+class StreamDestination {
+ public:
+  // `recovered`: this stream's EpochRecords (at_source false), DestinationRecord, Unit*Records.
+  StreamDestination(StreamConfig config, StreamId stream, Incarnation own,
+                    std::vector<StreamRecord> recovered);
+
+  void OnSegment(Instant now, Segment segment, StreamOutbox& out);
+  void OnMessage(Instant now, const StreamMessage& message, StreamOutbox& out);
+  void OnTick(Instant now, StreamOutbox& out);
+  std::optional<Instant> NextDeadline() const;
+
+  // The source was heard in this start: fetches are answered.
+  bool serving() const { return peer_.known(); }
+  // The epochs whose ID keys are held, newest first, at most two.
+  std::vector<uint64_t> Epochs() const;
+  const SecretBytes& IdKey(uint64_t epoch) const;
+
+  struct Wanted {
+    uint64_t epoch = 0;
+    KeyLocation at;
+  };
+  struct Fetched {
+    std::vector<SecretBytes> keys;
+    WriteSeq after = 0;  // The keys may leave once this write is durable.
+  };
+  // All or nothing, in order. UNAVAILABLE before the source was heard; NOT_FOUND when any of the
+  // ranges is not here, used, or named twice in this call: then nothing is consumed.
+  absl::StatusOr<Fetched> Fetch(const std::vector<Wanted>& wanted, StreamOutbox& out);
+
+  // Burns everything here (after a rollback alarm); the source has to open a new epoch.
+  void BurnAll(StreamOutbox& out);
+
+  const DestinationCounters& counters() const { return counters_; }
+  uint64_t unfetched_bytes() const;
+
+ private:
+  struct Unit {
+    SecretBytes body;
+    uint32_t length = 0;
+    bool leased = false;
+    bool before_start = false;  // Leased before this start, and the source not heard since.
+    std::vector<uint8_t> used;
+    Duration life_left = {};
+    std::optional<Instant> burn_at = {};
+  };
+  using Units = std::map<StreamAddress, Unit>;
+
+  struct Epoch {
+    SecretBytes stream_key;
+    SecretBytes id_key;
+  };
+
+  void OnOpening(Segment segment, StreamOutbox& out);
+  void OnBody(Segment segment, StreamOutbox& out);
+  void On(Instant now, const SourceHello& m, StreamOutbox& out);
+  void On(Instant now, const StreamLeaseRequest& m, StreamOutbox& out);
+  void SayHello(uint64_t epoch, Incarnation echo, StreamOutbox& out);
+  // Ends this call's batch: raises the version and writes the account.
+  WriteSeq Persist(StreamOutbox& out);
+  void WriteState(const StreamAddress& at, const Unit& unit, StreamOutbox& out);
+  Units::iterator Drop(Units::iterator it, bool burnt, StreamOutbox& out);
+  void AddEpoch(uint64_t number, SecretBytes keys);
+  bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
+  bool CoversUnused(const Wanted& w) const;
+  bool TimerDue(Instant now) const;
+
+  const StreamConfig config_;
+  const StreamId stream_;
+  Incarnation own_;
+  Incarnation peer_ = {};  // The source's, once heard.
+  std::map<uint64_t, Epoch> epochs_;
+  uint64_t top_epoch_ = 0;
+  StreamAddress mark_ = {};
+  StreamAddress top_ = {};
+  uint64_t version_ = 0;
+  uint64_t version_told_ = 0;
+  WriteSeq last_write_ = 0;
+  Units units_;
+  uint64_t lease_number_ = 0;
+  std::optional<StreamLeaseAnswer> lease_answer_;
+  std::optional<Instant> next_hello_;
+  std::optional<Instant> next_report_;
+  bool started_ = false;
+  DestinationCounters counters_;
+};
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_KMS_CORE_STREAM_DESTINATION_H_

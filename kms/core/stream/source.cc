@@ -1,0 +1,558 @@
+#include "kms/core/stream/source.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "kms/base/check.h"
+#include "kms/base/overload.h"
+#include "kms/core/stream/layout.h"
+#include "kms/crypto/mac.h"
+
+namespace keyhop {
+namespace {
+
+constexpr uint64_t kWord = 4;
+constexpr size_t kRunsMax = 256;
+constexpr size_t kRangesMax = 64;
+// A tail shorter than the longest key is worth joining to what touches it.
+constexpr uint64_t kJoinBytesMax = 4096;
+constexpr uint64_t kOffsetsMax = (uint64_t{1} << 44) - (uint64_t{1} << 32);
+
+uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
+
+}  // namespace
+
+StreamSource::StreamSource(StreamConfig config, StreamId stream, Incarnation own,
+                           std::vector<StreamRecord> recovered)
+    : config_(config), stream_(std::move(stream)), own_(own) {
+  for (StreamRecord& record : recovered) {
+    std::visit(Overload{
+                   [&](SourceRecord& r) {
+                     top_epoch_ = r.top_epoch;
+                     reserved_ = r.reserved;
+                     next_ = r.reserved;  // Anything below may have been sent.
+                     mark_ = r.mark;
+                     version_seen_ = r.version_seen;
+                   },
+                   [&](EpochRecord& r) {
+                     if (!r.keys || r.keys->size() != kOpeningBodyBytes) return;
+                     epochs_[r.number] = Epoch{r.keys->Slice(0, 32), r.keys->Slice(32, 32)};
+                   },
+                   [&](SourceSegmentRecord& r) {
+                     if (!r.body) return;
+                     stock_bytes_ += r.body->size();
+                     stock_[r.at] = std::move(*r.body);
+                   },
+                   [](auto&) {},
+               },
+               record);
+  }
+  want_epoch_ = epochs_.empty();
+  if (!want_epoch_) next_hello_ = Instant{0};
+}
+
+const SecretBytes& StreamSource::IdKey(uint64_t epoch) const {
+  const auto it = epochs_.find(epoch);
+  KEYHOP_CHECK(it != epochs_.end(), "runs only live as long as their epoch");
+  return it->second.id_key;
+}
+
+SourceLevels StreamSource::Levels() const {
+  return {.session_open = session_open(),
+          .epoch = epochs_.empty() ? 0 : epochs_.rbegin()->first,
+          .open_bytes = open_bytes_,
+          .stock_bytes = stock_bytes_ + (pending_ ? pending_->bytes : 0),
+          .in_flight_bytes = in_flight_bytes_};
+}
+
+WriteSeq StreamSource::Persist(StreamOutbox& out) {
+  last_write_ = out.Write(SourceRecord{stream_, top_epoch_, reserved_, mark_, version_seen_});
+  return last_write_;
+}
+
+bool StreamSource::CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac) {
+  const auto it = epochs_.find(epoch);
+  if (it != epochs_.end() &&
+      EqualConstantTime(HmacSha256(it->second.stream_key, layout.bytes()), mac)) {
+    return true;
+  }
+  ++counters_.bad_macs;
+  return false;
+}
+
+bool StreamSource::NoteVersion(uint64_t version) {
+  if (version <= version_seen_) return false;
+  version_seen_ = version;
+  return true;
+}
+
+std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
+                                                            uint64_t target_bytes) const {
+  if (opening_) return std::nullopt;
+  if (want_epoch_) {
+    if (now < next_epoch_at_) return std::nullopt;
+    return Wish{SegmentKind::kOpening, kOpeningBodyBytes};
+  }
+  if (!session_open() || !heard_us_) return std::nullopt;
+  if (in_flight_.size() >= config_.segments_in_flight_max) return std::nullopt;
+  const SourceLevels levels = Levels();
+  const uint64_t have = levels.open_bytes + levels.stock_bytes + levels.in_flight_bytes;
+  if (have >= target_bytes) return std::nullopt;
+  const uint64_t lacking = RoundUp(target_bytes - have);
+  // Small crumbs would pay 64 bytes of pad each: top up in whole segments.
+  const uint64_t least = std::min<uint64_t>(config_.segment_body_bytes, 1024);
+  const uint64_t bytes =
+      std::clamp<uint64_t>(lacking, least, config_.segment_body_bytes) / kWord * kWord;
+  return Wish{SegmentKind::kBody, static_cast<uint32_t>(bytes)};
+}
+
+StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish,
+                                            std::vector<NodeId> path, SecretBytes payload,
+                                            StreamOutbox& out) {
+  KEYHOP_CHECK(payload.size() == kSegmentHeadBytes + wish.body_bytes, "payload as wished");
+  Launched launched;
+  Segment& segment = launched.segment;
+  segment.stream = stream_;
+  segment.kind = wish.kind;
+  segment.path = std::move(path);
+  if (wish.kind == SegmentKind::kOpening) {
+    const uint64_t number = ++top_epoch_;
+    SecretBytes keys = payload.Slice(kSegmentHeadBytes, kOpeningBodyBytes);
+    epochs_[number] = Epoch{keys.Slice(0, 32), keys.Slice(32, 32)};
+    out.Write(EpochRecord{stream_, true, number, std::move(keys)});
+    while (epochs_.size() > 2) {
+      const uint64_t old = epochs_.begin()->first;
+      out.Write(EpochRecord{stream_, true, old, std::nullopt});
+      epochs_.erase(epochs_.begin());
+      std::erase_if(runs_, [&](const Run& run) {
+        if (run.epoch > old) return false;
+        open_bytes_ -= run.left();
+        counters_.burnt_bytes += run.left();
+        return true;
+      });
+    }
+    DropStock(out);
+    next_ = reserved_ = {number, 0};
+    mark_ = std::max(mark_, next_);
+    segment.session = {own_, {}};
+    segment.at = next_;
+    want_epoch_ = false;
+    epoch_ready_ = false;
+    heard_us_ = false;
+    opening_ = segment.at;
+    next_epoch_at_ = now + epoch_backoff_;
+    epoch_backoff_ = std::min(epoch_backoff_ * 2, config_.epoch_interval_min);
+    ++counters_.epochs_opened;
+    launched.after = Persist(out);
+  } else {
+    segment.session = session();
+    segment.at = next_;
+    next_.offset += wish.body_bytes;
+    if (reserved_ < next_) {
+      reserved_ = {next_.epoch, next_.offset + config_.reserve_bytes};
+      Persist(out);
+    }
+    in_flight_bytes_ += wish.body_bytes;
+    launched.after = last_write_;
+  }
+  auto bytes = payload.Expose(SecretAccess::ForCrypto());
+  const ByteWriter layout = CheckLayoutOf(segment, wish.body_bytes);
+  segment.check = OneTimeTag(bytes.subspan(0, 16), bytes.subspan(16, 16), layout.bytes(),
+                             bytes.subspan(kSegmentHeadBytes));
+  payload.Erase(16, 16);  // s is spent; r and s' wait for the acknowledgement.
+  in_flight_[segment.at] = InFlight{std::move(payload), now + config_.segment_timeout};
+  return launched;
+}
+
+void StreamSource::OnLost(Instant now, StreamAddress at, StreamOutbox&) {
+  const auto it = in_flight_.find(at);
+  if (it == in_flight_.end()) return;
+  if (opening_ == at) {
+    opening_.reset();
+    next_hello_ = now;  // Perhaps it arrived all the same: the destination will say.
+  } else {
+    const uint64_t bytes = it->second.payload.size() - kSegmentHeadBytes;
+    in_flight_bytes_ -= bytes;
+    counters_.burnt_bytes += bytes;
+  }
+  in_flight_.erase(it);
+}
+
+void StreamSource::OnMessage(Instant now, const StreamMessage& message, StreamOutbox& out) {
+  std::visit(Overload{
+                 [&](const LacksKey& m) { On(now, m, out); },
+                 [&](const DestinationHello& m) { On(now, m, out); },
+                 [&](const OpeningAnswer& m) { On(now, m, out); },
+                 [&](const SegmentAck& m) { On(now, m, out); },
+                 [&](const StreamLeaseAnswer& m) { On(now, m, out); },
+                 [&](const VersionReport& m) { On(now, m, out); },
+                 [](const auto&) {},
+             },
+             message);
+}
+
+void StreamSource::WantEpoch(Instant now) {
+  want_epoch_ = true;
+  epoch_ready_ = false;
+  heard_us_ = false;
+  next_hello_.reset();
+  next_epoch_at_ = std::max(next_epoch_at_, now);
+}
+
+void StreamSource::On(Instant now, const LacksKey& m, StreamOutbox&) {
+  if (epochs_.empty() || opening_ || m.epoch != epochs_.rbegin()->first || m.source != own_) {
+    return;
+  }
+  WantEpoch(now);
+}
+
+void StreamSource::OpenSession(Incarnation destination) {
+  peer_ = destination;
+  heard_us_ = false;
+  std::erase_if(in_flight_, [&](const auto& item) {
+    if (opening_ == item.first) return false;
+    counters_.burnt_bytes += item.second.payload.size() - kSegmentHeadBytes;
+    return true;
+  });
+  in_flight_bytes_ = 0;
+  counters_.burnt_bytes += open_bytes_ + (pending_ ? pending_->bytes : 0);
+  runs_.clear();
+  open_bytes_ = 0;
+  pending_.reset();
+  lease_number_ = 0;
+}
+
+void StreamSource::RaiseMark(StreamAddress mark, StreamOutbox& out) {
+  mark_ = std::max(mark_, mark);
+  for (auto it = stock_.begin(); it != stock_.end() && it->first < mark_;) {
+    out.Write(SourceSegmentRecord{stream_, it->first, std::nullopt});
+    stock_bytes_ -= it->second.size();
+    counters_.burnt_bytes += it->second.size();
+    it = stock_.erase(it);
+  }
+}
+
+void StreamSource::DropStock(StreamOutbox& out) {
+  for (const auto& [at, body] : stock_) {
+    out.Write(SourceSegmentRecord{stream_, at, std::nullopt});
+    counters_.burnt_bytes += body.size();
+  }
+  stock_.clear();
+  stock_bytes_ = 0;
+}
+
+void StreamSource::HearDestination(Instant now, Incarnation destination, StreamAddress mark,
+                                   StreamAddress top, uint64_t version, StreamOutbox& out) {
+  const uint64_t newest = epochs_.rbegin()->first;
+  if (peer_ != destination) OpenSession(destination);
+  NoteVersion(version);
+  if (mark.epoch > newest) {
+    // It has a newer epoch, whose key this end lost: it was restored.
+    top_epoch_ = std::max(top_epoch_, mark.epoch);
+    RaiseMark(mark, out);
+    Persist(out);
+    WantEpoch(now);
+    return;
+  }
+  epoch_ready_ = true;
+  epoch_backoff_ = Duration::Seconds(1);
+  next_epoch_at_ = now + config_.epoch_interval_min;
+  RaiseMark(mark, out);
+  next_ = std::max({next_, mark_, top});
+  reserved_ = std::max(reserved_, next_);
+  Persist(out);
+}
+
+void StreamSource::On(Instant now, const DestinationHello& m, StreamOutbox& out) {
+  if (epochs_.empty() || m.epoch != epochs_.rbegin()->first || want_epoch_) return;
+  if (!CheckMac(m.epoch, LayoutOf(m), m.mac)) return;
+  if (m.echo != own_) {
+    // It asks to be heard; only an answer that echoes this start is fresh.
+    if (!heard_us_ || peer_ != m.destination) SayHello(now, Incarnation{}, out);
+    return;
+  }
+  if (opening_) {
+    in_flight_.erase(*opening_);
+    opening_.reset();
+  }
+  const bool news = peer_ != m.destination || !epoch_ready_ || mark_ < m.mark;
+  const bool later = NoteVersion(m.version);
+  if (news) {
+    HearDestination(now, m.destination, m.mark, m.top, m.version, out);
+    if (want_epoch_) return;
+  } else if (later) {
+    Persist(out);
+  }
+  heard_us_ = m.heard;
+  if (heard_us_) {
+    next_hello_.reset();
+  } else {
+    SayHello(now, peer_, out);
+  }
+}
+
+void StreamSource::On(Instant now, const OpeningAnswer& m, StreamOutbox& out) {
+  if (!opening_ || m.epoch != opening_->epoch || m.source != own_) return;
+  const auto flight = in_flight_.find(*opening_);
+  const auto payload = flight->second.payload.Expose(SecretAccess::ForCrypto());
+  const Tag tag =
+      OneTimeTag(payload.subspan(0, 16), payload.subspan(32, 16), LayoutOf(m).bytes());
+  if (!EqualConstantTime(tag, m.tag)) {
+    ++counters_.bad_macs;
+    return;
+  }
+  in_flight_.erase(flight);
+  opening_.reset();
+  if (!m.accepted) {
+    top_epoch_ = std::max(top_epoch_, m.highest_epoch);
+    Persist(out);
+    WantEpoch(now);
+    next_epoch_at_ = now;
+    return;
+  }
+  HearDestination(now, m.destination, {m.epoch, 0}, {m.epoch, 0}, m.version, out);
+  SayHello(now, peer_, out);
+}
+
+void StreamSource::On(Instant, const SegmentAck& m, StreamOutbox& out) {
+  if (!session_open() || m.session != session()) return;
+  const auto it = in_flight_.find(m.at);
+  if (it == in_flight_.end() || opening_ == m.at) return;
+  const auto payload = it->second.payload.Expose(SecretAccess::ForCrypto());
+  const Tag tag =
+      OneTimeTag(payload.subspan(0, 16), payload.subspan(32, 16), LayoutOf(m).bytes());
+  if (!EqualConstantTime(tag, m.tag) || m.length_bytes != payload.size() - kSegmentHeadBytes) {
+    ++counters_.bad_macs;
+    return;
+  }
+  heard_us_ = true;
+  in_flight_bytes_ -= m.length_bytes;
+  SecretBytes body = it->second.payload.Slice(kSegmentHeadBytes, m.length_bytes);
+  in_flight_.erase(it);
+  NoteVersion(m.version);
+  if (m.at < mark_) {
+    counters_.burnt_bytes += m.length_bytes;  // Came too late: passed over already.
+  } else {
+    out.Write(SourceSegmentRecord{stream_, m.at, body.Duplicate(SecretAccess::ForDelivery())});
+    stock_bytes_ += m.length_bytes;
+    counters_.acknowledged_bytes += m.length_bytes;
+    stock_[m.at] = std::move(body);
+  }
+  Persist(out);
+}
+
+void StreamSource::MaybeLease(Instant now, uint64_t target_bytes, StreamOutbox& out) {
+  if (pending_ || stock_.empty() || !session_open() || !heard_us_) return;
+  if (runs_.size() >= kRunsMax) return;
+  // Half of the target is leased ahead; the rest stays in stock, which a restart does not burn.
+  if (open_bytes_ > 0 && open_bytes_ >= (target_bytes + 1) / 2) return;
+  const bool little = stock_bytes_ < config_.lease_bytes_min;
+  if (little && open_bytes_ > 0 && in_flight_bytes_ > 0) return;
+  PendingLease lease;
+  lease.request.stream = stream_;
+  lease.request.session = session();
+  lease.request.number = ++lease_number_;
+  lease.request.epoch = stock_.begin()->first.epoch;
+  lease.request.life = config_.lease_life;
+  std::vector<Range>& ranges = lease.request.ranges;
+  StreamAddress end = mark_;
+  while (!stock_.empty() && lease.bytes < config_.lease_bytes_max) {
+    auto first = stock_.begin();
+    const StreamAddress at = first->first;
+    const uint64_t size = first->second.size();
+    if (at.epoch != lease.request.epoch) break;
+    const bool touches = !ranges.empty() && ranges.back().end == at.offset;
+    if (!touches && ranges.size() >= kRangesMax) break;
+    if (touches) {
+      ranges.back().end += size;
+    } else {
+      ranges.push_back({at.offset, at.offset + size});
+    }
+    end = {at.epoch, at.offset + size};
+    lease.bytes += size;
+    stock_bytes_ -= size;
+    out.Write(SourceSegmentRecord{stream_, at, std::nullopt});
+    lease.bodies.emplace(at.offset, std::move(first->second));
+    stock_.erase(first);
+  }
+  mark_ = std::max(mark_, end);
+  lease.after = Persist(out);
+  lease.asked = now;
+  lease.retry_at = now + config_.retry;
+  lease.request.mac =
+      HmacSha256(epochs_.at(lease.request.epoch).stream_key, LayoutOf(lease.request).bytes());
+  out.Send(stream_.destination, lease.request, lease.after);
+  pending_ = std::move(lease);
+}
+
+void StreamSource::On(Instant, const StreamLeaseAnswer& m, StreamOutbox& out) {
+  if (!pending_ || m.session != session() || m.number != pending_->request.number) return;
+  if (!CheckMac(pending_->request.epoch, LayoutOf(m), m.mac)) return;
+  PendingLease lease = *std::exchange(pending_, std::nullopt);
+  NoteVersion(m.version);
+  if (m.refused) {
+    counters_.burnt_bytes += lease.bytes;
+    if (m.mark.epoch == lease.request.epoch) {
+      RaiseMark(m.mark, out);
+      next_ = std::max(next_, mark_);
+      reserved_ = std::max(reserved_, next_);
+    }
+    Persist(out);
+    return;
+  }
+  const WriteSeq after = Persist(out);
+  Grant(std::move(lease), m.lacking, after);
+}
+
+void StreamSource::Grant(PendingLease lease, const std::vector<Range>& lacking, WriteSeq after) {
+  const Instant ends = lease.asked + lease.request.life;
+  if (!epochs_.contains(lease.request.epoch)) {
+    counters_.burnt_bytes += lease.bytes;
+    return;
+  }
+  for (auto& [offset, body] : lease.bodies) {
+    const uint64_t end = offset + body.size();
+    const bool lacks = std::any_of(lacking.begin(), lacking.end(), [&](const Range& r) {
+      return r.begin < end && offset < r.end;
+    });
+    if (lacks) {
+      counters_.burnt_bytes += body.size();
+    } else {
+      AddRun(lease.request.epoch, offset, std::move(body), ends, after);
+    }
+  }
+}
+
+void StreamSource::AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends,
+                          WriteSeq after) {
+  open_bytes_ += bytes.size();
+  if (!runs_.empty()) {
+    Run& last = runs_.back();
+    const bool touches = last.epoch == epoch && last.begin + last.bytes.size() == begin;
+    if (touches && last.left() < kJoinBytesMax) {
+      SecretBytes rest = last.bytes.Slice(last.drawn, last.left());
+      last.begin += last.drawn;
+      last.drawn = 0;
+      last.bytes = SecretBytes::Concat(rest, bytes);
+      last.ends = std::min(last.ends, ends);
+      last.after = std::max(last.after, after);
+      return;
+    }
+  }
+  runs_.push_back(Run{epoch, begin, 0, std::move(bytes), ends, after});
+}
+
+uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
+  if (!peer_.known()) return 0;
+  uint64_t count = 0;
+  const uint64_t step = RoundUp(length_bytes);
+  for (const Run& run : runs_) {
+    if (now < run.ends) count += run.left() / step;
+  }
+  return count;
+}
+
+absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t number,
+                                                       uint32_t length_bytes) {
+  if (Drawable(now, length_bytes) < number) {
+    return absl::UnavailableError("not enough key at hand");
+  }
+  const uint64_t step = RoundUp(length_bytes);
+  Draft draft;
+  draft.keys.reserve(number);
+  for (Run& run : runs_) {
+    if (run.ends <= now) continue;
+    while (draft.keys.size() < number && run.left() >= step) {
+      draft.keys.push_back(
+          Drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)});
+      run.bytes.Erase(run.drawn, step);
+      run.drawn += step;
+      open_bytes_ -= step;
+      draft.after = std::max(draft.after, run.after);
+    }
+    if (draft.keys.size() == number) break;
+  }
+  std::erase_if(runs_, [](const Run& run) { return run.left() == 0; });
+  return draft;
+}
+
+void StreamSource::On(Instant, const VersionReport& m, StreamOutbox& out) {
+  if (!peer_.known() || m.session != session() || m.version <= version_seen_) return;
+  const ByteWriter layout = LayoutOf(m);
+  for (const auto& [number, epoch] : epochs_) {
+    if (EqualConstantTime(HmacSha256(epoch.stream_key, layout.bytes()), m.mac)) {
+      NoteVersion(m.version);
+      Persist(out);
+      return;
+    }
+  }
+  ++counters_.bad_macs;
+}
+
+void StreamSource::SayHello(Instant now, Incarnation echo, StreamOutbox& out) {
+  const auto& [number, epoch] = *epochs_.rbegin();
+  SourceHello hello{.stream = stream_, .epoch = number, .source = own_, .echo = echo};
+  if (echo.known()) {
+    hello.mark = mark_;
+    hello.version_seen = version_seen_;
+  }
+  hello.mac = HmacSha256(epoch.stream_key, LayoutOf(hello).bytes());
+  next_hello_ = now + config_.retry;
+  out.Send(stream_.destination, hello, last_write_);
+}
+
+void StreamSource::BurnAll(Instant now, StreamOutbox& out) {
+  OpenSession(Incarnation{});
+  DropStock(out);
+  if (opening_) in_flight_.erase(*std::exchange(opening_, std::nullopt));
+  Persist(out);
+  WantEpoch(now);
+  next_epoch_at_ = now;
+}
+
+void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out) {
+  std::vector<StreamAddress> late;
+  for (const auto& [at, flight] : in_flight_) {
+    if (flight.deadline <= now) late.push_back(at);
+  }
+  for (const StreamAddress& at : late) OnLost(now, at, out);
+  // A destination that lets segments time out may have started anew.
+  if (!late.empty() && session_open() && !next_hello_) next_hello_ = now;
+
+  std::erase_if(runs_, [&](const Run& run) {
+    if (now < run.ends) return false;
+    open_bytes_ -= run.left();
+    counters_.burnt_bytes += run.left();
+    return true;
+  });
+  if (next_.offset >= kOffsetsMax && !want_epoch_ && !opening_) WantEpoch(now);
+  if (!want_epoch_ && !opening_ && next_hello_ && *next_hello_ <= now && !epochs_.empty()) {
+    SayHello(now, epoch_ready_ ? peer_ : Incarnation{}, out);
+    // A session that was open needs one good answer; asking afresh finds a new incarnation.
+    if (heard_us_) next_hello_.reset();
+  }
+  if (pending_ && pending_->retry_at <= now) {
+    pending_->retry_at = now + config_.retry * (1 + std::min(pending_->tries, 8));
+    ++pending_->tries;
+    out.Send(stream_.destination, pending_->request, pending_->after);
+    if (!want_epoch_ && !opening_) SayHello(now, peer_, out);
+    if (heard_us_) next_hello_.reset();
+  }
+  MaybeLease(now, target_bytes, out);
+}
+
+std::optional<Instant> StreamSource::NextDeadline() const {
+  std::optional<Instant> next;
+  const auto take = [&](Instant t) {
+    if (!next || t < *next) next = t;
+  };
+  if (!want_epoch_ && !opening_ && next_hello_) take(*next_hello_);
+  if (want_epoch_ && !opening_) take(next_epoch_at_);
+  if (pending_) take(pending_->retry_at);
+  for (const auto& [at, flight] : in_flight_) take(flight.deadline);
+  if (!runs_.empty()) take(runs_.front().ends);
+  return next;
+}
+
+}  // namespace keyhop

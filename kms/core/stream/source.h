@@ -1,0 +1,179 @@
+#ifndef KEYHOP_KMS_CORE_STREAM_SOURCE_H_
+#define KEYHOP_KMS_CORE_STREAM_SOURCE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kms/base/instant.h"
+#include "kms/core/stream/config.h"
+#include "kms/core/stream/key_id.h"
+#include "kms/core/stream/messages.h"
+#include "kms/core/stream/outbox.h"
+#include "kms/core/stream/records.h"
+
+namespace keyhop {
+
+struct SourceLevels {
+  bool session_open = false;
+  uint64_t epoch = 0;
+  uint64_t open_bytes = 0;       // Leased at both ends: can be drawn now.
+  uint64_t stock_bytes = 0;      // Acknowledged, not leased yet (asked-for leases included).
+  uint64_t in_flight_bytes = 0;  // Sent, not acknowledged.
+};
+
+struct SourceCounters {
+  uint64_t acknowledged_bytes = 0;
+  uint64_t burnt_bytes = 0;
+  uint64_t bad_macs = 0;
+  uint64_t epochs_opened = 0;
+};
+
+// The drawing end A of the stream A→B (DESIGN §3, §6; rules as in tests/model/epochs.py).
+//
+// Invariants: an offset is durably reserved before a segment uses it and never returns; a payload
+// is launched once; a byte is drawn at most once, and only from a lease that B confirmed and whose
+// confirmation is durable here, so that what is drawn at A is already at B.
+//
+// Pure. Not thread-safe.
+class StreamSource {
+ public:
+  // `recovered`: this stream's SourceRecord, EpochRecords (at_source), SourceSegmentRecords.
+  StreamSource(StreamConfig config, StreamId stream, Incarnation own,
+               std::vector<StreamRecord> recovered);
+
+  // What the next relay should carry, if anything: an opening when an epoch is needed, else body
+  // bytes while less than `target_bytes` are open, in stock or on their way. Never more than
+  // `bytes_max`.
+  struct Wish {
+    SegmentKind kind = SegmentKind::kBody;
+    uint32_t body_bytes = 0;
+  };
+  std::optional<Wish> NextSegment(Instant now, uint64_t target_bytes) const;
+
+  // Launches a wish over `path` with a payload (48 + body bytes) that nothing else ever uses. The
+  // segment comes back without payload. It may leave once `after` is durable.
+  struct Launched {
+    Segment segment;
+    WriteSeq after = 0;
+  };
+  Launched Launch(Instant now, const Wish& wish, std::vector<NodeId> path, SecretBytes payload,
+                  StreamOutbox& out);
+  // The segment at `at` will not arrive (refused on its way): burnt.
+  void OnLost(Instant now, StreamAddress at, StreamOutbox& out);
+
+  void OnMessage(Instant now, const StreamMessage& message, StreamOutbox& out);
+  void OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out);
+  std::optional<Instant> NextDeadline() const;
+
+  struct Drawn {
+    uint64_t epoch = 0;
+    uint64_t offset = 0;
+    SecretBytes key;
+  };
+  struct Draft {
+    std::vector<Drawn> keys;
+    WriteSeq after = 0;
+  };
+  // Takes `number` keys of `length_bytes`, all or none. UNAVAILABLE when there are not enough.
+  absl::StatusOr<Draft> Draw(Instant now, uint64_t number, uint32_t length_bytes);
+  // How many keys of that length could be drawn now.
+  uint64_t Drawable(Instant now, uint32_t length_bytes) const;
+  const SecretBytes& IdKey(uint64_t epoch) const;
+
+  // Burns stock and leases and asks for a new epoch (after a rollback alarm).
+  void BurnAll(Instant now, StreamOutbox& out);
+
+  SourceLevels Levels() const;
+  const SourceCounters& counters() const { return counters_; }
+
+ private:
+  struct Epoch {
+    SecretBytes stream_key;
+    SecretBytes id_key;
+  };
+  struct InFlight {
+    SecretBytes payload;
+    Instant deadline;
+  };
+  struct PendingLease {
+    StreamLeaseRequest request;
+    std::map<uint64_t, SecretBytes> bodies;  // By offset.
+    uint64_t bytes = 0;
+    Instant asked;  // Its life counts from before the request left.
+    Instant retry_at;
+    WriteSeq after = 0;
+    int tries = 0;
+  };
+  // Leased bytes that touch, drawn from the front.
+  struct Run {
+    uint64_t epoch = 0;
+    uint64_t begin = 0;
+    uint64_t drawn = 0;  // Bytes from `begin` that are gone.
+    SecretBytes bytes;
+    Instant ends;
+    WriteSeq after = 0;
+    uint64_t left() const { return bytes.size() - drawn; }
+  };
+
+  void On(Instant now, const LacksKey& m, StreamOutbox& out);
+  void On(Instant now, const DestinationHello& m, StreamOutbox& out);
+  void On(Instant now, const OpeningAnswer& m, StreamOutbox& out);
+  void On(Instant now, const SegmentAck& m, StreamOutbox& out);
+  void On(Instant now, const StreamLeaseAnswer& m, StreamOutbox& out);
+  void On(Instant now, const VersionReport& m, StreamOutbox& out);
+  // A fresh word of the destination (DESIGN §3, "Start").
+  void HearDestination(Instant now, Incarnation destination, StreamAddress mark, StreamAddress top,
+                       uint64_t version, StreamOutbox& out);
+  void OpenSession(Incarnation destination);
+  void RaiseMark(StreamAddress mark, StreamOutbox& out);
+  void DropStock(StreamOutbox& out);
+  void SayHello(Instant now, Incarnation echo, StreamOutbox& out);
+  void MaybeLease(Instant now, uint64_t target_bytes, StreamOutbox& out);
+  void Grant(PendingLease lease, const std::vector<Range>& lacking, WriteSeq after);
+  void AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends, WriteSeq after);
+  WriteSeq Persist(StreamOutbox& out);
+  void WantEpoch(Instant now);
+  bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
+  bool NoteVersion(uint64_t version);
+  bool session_open() const { return peer_.known() && epoch_ready_; }
+  Session session() const { return {own_, peer_}; }
+
+  const StreamConfig config_;
+  const StreamId stream_;
+  const Incarnation own_;
+  Incarnation peer_ = {};
+
+  std::map<uint64_t, Epoch> epochs_;  // At most two.
+  uint64_t top_epoch_ = 0;
+  StreamAddress next_ = {};      // The next offset to use.
+  StreamAddress reserved_ = {};  // Durable: offsets below may be used.
+  StreamAddress mark_ = {};
+  uint64_t version_seen_ = 0;
+  WriteSeq last_write_ = 0;
+
+  bool want_epoch_ = true;
+  bool epoch_ready_ = false;   // The destination said, under its key, that it has the newest epoch.
+  bool heard_us_ = false;      // The destination's session with us is open.
+  Instant next_epoch_at_ = {};
+  Duration epoch_backoff_ = Duration::Seconds(1);
+  std::optional<StreamAddress> opening_;
+  std::optional<Instant> next_hello_;
+
+  std::map<StreamAddress, InFlight> in_flight_;
+  std::map<StreamAddress, SecretBytes> stock_;
+  uint64_t in_flight_bytes_ = 0;
+  uint64_t stock_bytes_ = 0;
+  uint64_t open_bytes_ = 0;
+  std::deque<Run> runs_;
+  uint64_t lease_number_ = 0;
+  std::optional<PendingLease> pending_;
+  SourceCounters counters_;
+};
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_KMS_CORE_STREAM_SOURCE_H_
