@@ -1,0 +1,233 @@
+#include "kms/config/config.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace keyhop {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// Line numbers in the tests below count from its first line.
+constexpr char kGood[] = R"(node:
+  id: node-a
+  state_dir: state
+  kek_file: kek
+listeners: {rest: "127.0.0.1:0", grpc: "127.0.0.1:0", kx: "127.0.0.1:0", kq1: "127.0.0.1:0", metrics: "127.0.0.1:0", admin: "127.0.0.1:0"}
+tls: {node_cert: n.crt, node_key: n.key, node_ca: n.ca, sae_ca: s.ca, operator_ca: o.ca}
+delivery:
+  key_size_bits: 512
+saes:
+  - id: sae 1
+  - id: 42
+links:
+  - id: link-ab
+    peer: node-b
+    peer_kx: 127.0.0.1:7001
+    link_key_file: link.key
+    unit_bytes: 8KiB
+lease: {life: 90m}
+)";
+
+absl::StatusOr<config::v1::Config> Parse(const std::string& yaml) {
+  return ParseConfig(yaml, "/etc/keyhop/a.yaml", NamedFiles::kNotChecked);
+}
+
+std::string ErrorOf(const std::string& yaml) {
+  const auto config = Parse(yaml);
+  EXPECT_FALSE(config.ok());
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+  return std::string(config.status().message());
+}
+
+// The good configuration with one part replaced.
+std::string With(const std::string& from, const std::string& to) {
+  std::string yaml = kGood;
+  EXPECT_THAT(yaml, HasSubstr(from));
+  return absl::StrReplaceAll(yaml, {{from, to}});
+}
+
+TEST(ConfigTest, ReadsWhatIsGiven) {
+  const auto config = Parse(kGood);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->node().id(), "node-a");
+  EXPECT_EQ(config->delivery().key_size_bits(), 512u);
+  EXPECT_EQ(config->saes(0).id(), "sae 1");
+  EXPECT_EQ(config->saes(1).id(), "42");
+  EXPECT_EQ(config->links(0).unit_bytes(), 8192u);
+  EXPECT_EQ(FromProto(config->lease().life()), Duration::Seconds(5400));
+}
+
+TEST(ConfigTest, GivesDefaultsToWhatIsNotGiven) {
+  const auto config = Parse(kGood);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->node().secure_heap_bytes(), 4u << 20);
+  EXPECT_EQ(config->delivery().max_key_size_bits(), 16384u);
+  EXPECT_EQ(config->pools().prefill(), config::v1::NONE);
+  EXPECT_EQ(config->log().level(), config::v1::INFO);
+  EXPECT_TRUE(config->grpc().reflection());
+  EXPECT_EQ(FromProto(config->lease().request_retry()), Duration::Millis(500));
+  EXPECT_THAT(config->identity().sae_rules(),
+              ElementsAre(config::v1::URI_SAN_KEYHOP, config::v1::CN));
+  EXPECT_EQ(config->tls().groups(0), "X25519MLKEM768");
+}
+
+TEST(ConfigTest, TakesRelativePathsFromTheFolderOfTheFile) {
+  const auto config = Parse(With("state_dir: state", "state_dir: ../var/state"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->node().state_dir(), "/etc/var/state");
+  EXPECT_EQ(config->tls().node_cert(), "/etc/keyhop/n.crt");
+}
+
+TEST(ConfigTest, NamesLineFieldAndKnownFieldsOfAnUnknownField) {
+  const std::string error = ErrorOf(With("key_size_bits: 512", "key_size: 512"));
+  EXPECT_THAT(error, StartsWith("/etc/keyhop/a.yaml:8: delivery: unknown field \"key_size\""));
+  EXPECT_THAT(error, HasSubstr("key_size_bits"));
+}
+
+TEST(ConfigTest, RefusesAValueOutOfRange) {
+  EXPECT_EQ(ErrorOf(With("key_size_bits: 512", "key_size_bits: 32768")),
+            "/etc/keyhop/a.yaml:8: delivery.key_size_bits: expected a count of bits from 8 to "
+            "32760; found \"32768\"");
+  EXPECT_EQ(ErrorOf(With("life: 90m", "life: 10ms")),
+            "/etc/keyhop/a.yaml:18: lease.life: expected a duration from 1s to 720h (like 500ms "
+            "or 10s); found \"10ms\"");
+}
+
+TEST(ConfigTest, RefusesTheWrongType) {
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "key_size_bits: \"512\"")),
+              HasSubstr("without quotes"));
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "key_size_bits: [512]")),
+              HasSubstr("found a list of 1"));
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "key_size_bits:")), HasSubstr("found nothing"));
+  EXPECT_THAT(ErrorOf(With("id: node-a", "id: {a: b}")),
+              StartsWith("/etc/keyhop/a.yaml:2: node.id: expected an ID"));
+  EXPECT_THAT(ErrorOf(With("  - id: sae 1\n  - id: 42\n", "  id: 1\n")),
+              HasSubstr("saes: expected a list of at most 100000 items; found a map"));
+}
+
+TEST(ConfigTest, RefusesAMissingRequiredField) {
+  EXPECT_EQ(ErrorOf(With("  kek_file: kek\n", "")),
+            "/etc/keyhop/a.yaml:2: node.kek_file: missing; expected a file that this process can "
+            "read");
+  EXPECT_THAT(ErrorOf("node: {id: a, state_dir: s, kek_file: k}\n"),
+              HasSubstr("listeners: missing; expected a map of fields"));
+}
+
+TEST(ConfigTest, RefusesAFieldGivenTwice) {
+  EXPECT_EQ(ErrorOf(With("  id: node-a\n", "  id: node-a\n  id: node-c\n")),
+            "/etc/keyhop/a.yaml:3: node.id: given twice");
+}
+
+TEST(ConfigTest, RefusesTheUnspecifiedEnumValue) {
+  EXPECT_THAT(ErrorOf(absl::StrCat(kGood, "log: {level: LOG_LEVEL_UNSPECIFIED}\n")),
+              HasSubstr("expected one of ERROR, WARNING, INFO, DEBUG; found"));
+}
+
+TEST(ConfigTest, RefusesWhatDoesNotFitTogether) {
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "key_size_bits: 260")),
+              HasSubstr("a.yaml:8: delivery.key_size_bits: expected a multiple of 8"));
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "min_key_size_bits: 512")),
+              HasSubstr("expected from min_key_size_bits to max_key_size_bits: 512 to 16384"));
+  EXPECT_THAT(ErrorOf(With("    peer_kx: 127.0.0.1:7001\n", "")),
+              HasSubstr("a.yaml:13: links[0].peer_kx: missing; node-a has the lower ID and dials"));
+  EXPECT_THAT(ErrorOf(With("peer: node-b", "peer: node-a")), HasSubstr("another node"));
+  EXPECT_THAT(ErrorOf(With("id: 42", "id: sae 1")),
+              HasSubstr("a.yaml:11: saes[1].id: expected an ID that no other SAE has"));
+  EXPECT_THAT(ErrorOf(With("unit_bytes: 8KiB", "unit_bytes: 6KiB")), HasSubstr("power of two"));
+}
+
+TEST(ConfigTest, LetsTheEndWithTheHigherIdBeDialled) {
+  const auto config = Parse(absl::StrReplaceAll(
+      kGood, {{"peer: node-b", "peer: node-0"}, {"    peer_kx: 127.0.0.1:7001\n", ""}}));
+  EXPECT_TRUE(config.ok()) << config.status();
+}
+
+TEST(ConfigTest, RefusesWhatIsNoYaml) {
+  EXPECT_THAT(ErrorOf("node: [\n"), HasSubstr("not YAML"));
+  EXPECT_THAT(ErrorOf("a\n"), HasSubstr("a map of fields at the top level"));
+  EXPECT_THAT(ErrorOf(""), HasSubstr("expected one YAML document; found 0"));
+  EXPECT_THAT(ErrorOf("--- {}\n--- {}\n"), HasSubstr("expected one YAML document; found 2"));
+}
+
+TEST(ConfigTest, SaysWhichFileIsMissing) {
+  const auto config = ParseConfig(kGood, "/nowhere/a.yaml", NamedFiles::kMustExist);
+  EXPECT_EQ(config.status().message(),
+            "/nowhere/a.yaml:4: node.kek_file: expected a file that this process can read; cannot "
+            "read /nowhere/kek");
+  EXPECT_EQ(LoadConfig("/nowhere/a.yaml").status().code(), absl::StatusCode::kNotFound);
+}
+
+// A field that is added without documentation, or with a default out of its own range, fails here.
+void CheckSchema(const google::protobuf::Descriptor& section) {
+  for (int i = 0; i < section.field_count(); ++i) {
+    const auto& field = *section.field(i);
+    const auto& spec = field.options().GetExtension(config::v1::spec);
+    EXPECT_NE(spec.text(), "") << field.full_name();
+    EXPECT_EQ(field.is_repeated(), spec.items_max() > 0) << field.full_name();
+    const bool number = field.cpp_type() == field.CPPTYPE_UINT32 ||
+                        field.cpp_type() == field.CPPTYPE_UINT64 ||
+                        (field.message_type() != nullptr &&
+                         field.message_type()->full_name() == "google.protobuf.Duration");
+    EXPECT_EQ(number, !spec.min().empty() && !spec.max().empty()) << field.full_name();
+    EXPECT_TRUE(!number || spec.required() || !spec.default_value().empty()) << field.full_name();
+    if (field.message_type() != nullptr && !number) CheckSchema(*field.message_type());
+  }
+}
+
+TEST(ConfigTest, EveryFieldIsDocumented) { CheckSchema(*config::v1::Config::descriptor()); }
+
+TEST(ConfigTest, HelpIsAYamlFileWithUnitsAndRanges) {
+  const std::string help = ConfigHelp();
+  EXPECT_THAT(help, HasSubstr("  key_size_bits: 256  # (bits, 8 to 32760)"));
+  EXPECT_THAT(help, HasSubstr("  - id:  # (ID, required)"));
+  // Only what has no default is wrong in it.
+  EXPECT_THAT(ErrorOf(help), HasSubstr("node.id: expected an ID"));
+}
+
+class KeyFileTest : public ::testing::Test {
+ protected:
+  std::string Write(const std::string& content) {
+    const std::string path =
+        ::testing::TempDir() + "/keyhop_key_file_test_" + std::to_string(getpid()) + ".key";
+    std::ofstream(path, std::ios::binary) << content;
+    return path;
+  }
+};
+
+TEST_F(KeyFileTest, ReadsHexDigits) {
+  for (const char* end : {"", "\n", "\r\n"}) {
+    const std::string path = Write(absl::StrCat("00ff7Fa0", end));
+    const auto key = ReadKeyFile(path, 4);
+    ASSERT_TRUE(key.ok()) << key.status();
+    const auto bytes = key->Expose(SecretAccess::ForTest());
+    EXPECT_THAT(std::vector<int>(bytes.begin(), bytes.end()), ElementsAre(0x00, 0xff, 0x7f, 0xa0));
+    std::filesystem::remove(path);
+  }
+}
+
+TEST_F(KeyFileTest, RefusesAnythingElseWithoutQuotingIt) {
+  for (const char* content : {"", "00ff7f", "00ff7fa", "00ff7fa0a0", "00ff7fax", "00ff7fa0 ",
+                              "00ff7fa0\n\n", " 00ff7fa0", "0x00ff7fa0"}) {
+    const std::string path = Write(content);
+    const auto key = ReadKeyFile(path, 4);
+    EXPECT_EQ(key.status().message(),
+              absl::StrCat(path, ": expected 8 hex digits (4 bytes) and nothing else"))
+        << content;
+    std::filesystem::remove(path);
+  }
+  EXPECT_EQ(ReadKeyFile("/nowhere/key", 4).status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace keyhop
