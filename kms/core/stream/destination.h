@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kms/base/byte_writer.h"
 #include "kms/base/instant.h"
 #include "kms/core/stream/config.h"
 #include "kms/core/stream/key_id.h"

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "kms/base/instant.h"
 #include "kms/base/secret_bytes.h"
+#include "kms/core/delivery/config.h"
 #include "kms/core/delivery/request.h"
 #include "kms/core/gate.h"
 #include "kms/core/stream/config.h"
@@ -99,15 +100,6 @@ using NodeGate = OutputGate<Record, Output>;
 struct LinkSetup {
   LinkConfig config;
   SecretBytes key;  // 32 bytes, pre-shared with the peer.
-};
-struct DeliveryConfig {
-  uint64_t key_size_bits = 256;
-  uint64_t min_key_size_bits = 32;
-  uint64_t max_key_size_bits = 16'384;  // Never over 32,760.
-  uint64_t max_keys_per_request = 128;
-  uint32_t failed_fetches_burst = 100;  // Per SAE.
-  Duration failed_fetch_refill = Duration::Millis(100);
-  Duration retry_after = Duration::Seconds(1);
 };
 struct PoolConfig {
   uint64_t target_bytes = 32 * 1024;     // Of a pair in use: leased and in stock.

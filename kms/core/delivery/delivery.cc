@@ -1,0 +1,199 @@
+#include "kms/core/delivery/delivery.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kms/base/check.h"
+
+namespace keyhop {
+namespace {
+
+// Extensions that we know by name but cannot meet: a mandatory one is refused with the text for
+// "known, cannot be met" (§6.2).
+bool KnownExtension(const std::string& name) {
+  return name == "keyhop_route_type" || name == "keyhop_paths_min" ||
+         name == "keyhop_excluded_nodes" || name == "keyhop_age_max" || name == "keyhop_deadline";
+}
+
+Refusal BadRequest(std::string message, std::map<std::string, std::string> details = {}) {
+  return {Refusal::Kind::kBadRequest, std::move(message), std::move(details), std::nullopt};
+}
+
+Refusal Unauthorized() { return {Refusal::Kind::kUnauthorized, "Unauthorized", {}, std::nullopt}; }
+
+Refusal NotFound() { return {Refusal::Kind::kNotFound, kKeysNotFound, {}, std::nullopt}; }
+
+}  // namespace
+
+Refusal Delivery::Unavailable(std::string message) const {
+  return {Refusal::Kind::kUnavailable, std::move(message), {}, config_.retry_after};
+}
+
+Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
+                                     const DeliveryContext& context) const {
+  const auto caller = context.FindSae(request.caller);
+  if (!caller || caller->home != context.Self()) return Unauthorized();
+  const auto slave = context.FindSae(request.slave);
+  if (!slave) return BadRequest("slave_SAE_ID is not known in this network");
+  if (request.slave == request.caller) return BadRequest("slave and master are the same SAE");
+  PairStatus status;
+  status.source_kme = context.Self();
+  status.target_kme = slave->home;
+  status.master = request.caller;
+  status.slave = request.slave;
+  status.key_size_bits = config_.key_size_bits;
+  status.max_key_per_request = config_.max_keys_per_request;
+  status.max_key_size_bits = config_.max_key_size_bits;
+  status.min_key_size_bits = config_.min_key_size_bits;
+  const uint32_t key_bytes = static_cast<uint32_t>(config_.key_size_bits / 8);
+  const StreamSource* source = context.FindSourceTo(slave->home);
+  status.stored_key_count = source ? source->Drawable(now, key_bytes) : 0;
+  status.max_key_count =
+      std::max<uint64_t>(status.stored_key_count, context.PoolTargetBytes() / key_bytes);
+  if (slave->home == context.Self()) {
+    status.extension["keyhop_key_origin"] = "local random: master and slave share a home node";
+  }
+  return status;
+}
+
+std::optional<Refusal> Delivery::CheckSize(const std::optional<uint64_t>& size_bits) const {
+  if (!size_bits) return std::nullopt;
+  if (*size_bits % 8 != 0) return BadRequest(kSizeNotMultipleOf8);
+  if (*size_bits < config_.min_key_size_bits || *size_bits > config_.max_key_size_bits) {
+    return BadRequest(absl::StrCat("size shall be from ", config_.min_key_size_bits, " to ",
+                                   config_.max_key_size_bits, " bits"));
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
+                                           const DeliveryContext& context) const {
+  if (!context.FindSae(request.slave)) {
+    return BadRequest("slave_SAE_ID is not known in this network");
+  }
+  if (request.slave == request.caller) return BadRequest("slave and master are the same SAE");
+  if (request.number < 1 || request.number > config_.max_keys_per_request) {
+    return BadRequest(absl::StrCat("number shall be from 1 to ", config_.max_keys_per_request));
+  }
+  if (auto refusal = CheckSize(request.size_bits)) return refusal;
+  if (!request.additional_slaves.empty()) {
+    return BadRequest("additional_slave_SAE_IDs: max_SAE_ID_count is 0 at this KME");
+  }
+  for (const std::string& name : request.extension_mandatory) {
+    if (!KnownExtension(name)) {
+      return BadRequest(kExtensionUnsupported,
+                        {{"extension_mandatory_unsupported", name + " is not supported"}});
+    }
+  }
+  if (!request.extension_mandatory.empty()) {
+    return BadRequest(kExtensionUnmet, {{"extension_mandatory_unmet",
+                                         request.extension_mandatory.front() +
+                                             " could not be met"}});
+  }
+  return std::nullopt;
+}
+
+Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
+                                     DeliveryContext& context, WriteSeq& after) {
+  const auto caller = context.FindSae(request.caller);
+  if (!caller || caller->home != context.Self()) return Unauthorized();
+  if (auto refusal = CheckDraw(request, context)) return *std::move(refusal);
+  const auto slave = context.FindSae(request.slave);
+  StreamSource* source = context.SourceTo(slave->home);
+  if (source == nullptr) {
+    return Refusal{Refusal::Kind::kExhausted, "too many pairs in use at this KME", {},
+                   config_.retry_after};
+  }
+  const uint64_t size_bits = request.size_bits.value_or(config_.key_size_bits);
+  const uint32_t bytes = static_cast<uint32_t>(size_bits / 8);
+  auto draft = source->Draw(now, request.number, bytes);
+  if (!draft.ok()) {
+    Refusal refusal = Unavailable("not enough key at hand for this pair; retry");
+    refusal.details["bits_asked"] = absl::StrCat(request.number * size_bits);
+    refusal.details["bits_at_hand"] = absl::StrCat(source->Drawable(now, bytes) * size_bits);
+    return refusal;
+  }
+  KeyContainer container;
+  container.keys.reserve(draft->keys.size());
+  for (StreamSource::Drawn& drawn : draft->keys) {
+    const KeyIdBinding binding{{context.Self(), slave->home}, drawn.epoch, request.caller,
+                               request.slave};
+    const KeyLocation at{drawn.offset, bytes, slave->number};
+    container.keys.push_back(
+        {MakeKeyId(source->IdKey(drawn.epoch), binding, at), std::move(drawn.key)});
+  }
+  after = draft->after;
+  return container;
+}
+
+Delivery::Bucket& Delivery::BucketOf(Instant now, const SaeId& sae) {
+  const auto [it, fresh] =
+      buckets_.try_emplace(sae, Bucket{config_.failed_fetches_burst, now});
+  Bucket& bucket = it->second;
+  const int64_t grown = (now - bucket.refilled).ns / config_.failed_fetch_refill.ns;
+  if (grown > 0) {
+    const int64_t full = config_.failed_fetches_burst;
+    bucket.tokens = static_cast<uint32_t>(std::min<int64_t>(full, bucket.tokens + grown));
+    bucket.refilled = bucket.refilled + config_.failed_fetch_refill * grown;
+  }
+  return bucket;
+}
+
+Outcome<KeyContainer> Delivery::Fetch(Instant now, const FetchRequest& request,
+                                      DeliveryContext& context, WriteSeq& after) {
+  const auto caller = context.FindSae(request.caller);
+  if (!caller || caller->home != context.Self()) return Unauthorized();
+  if (request.key_ids.empty()) return BadRequest("key_IDs shall name at least one key");
+  if (request.key_ids.size() > config_.max_keys_per_request) {
+    return BadRequest(
+        absl::StrCat("key_IDs shall name at most ", config_.max_keys_per_request, " keys"));
+  }
+  Bucket& bucket = BucketOf(now, request.caller);
+  if (bucket.tokens == 0) {
+    return Refusal{Refusal::Kind::kExhausted, "too many failed fetches; retry later", {},
+                   config_.retry_after};
+  }
+  const auto fail = [&bucket](Refusal refusal) {
+    --bucket.tokens;
+    return refusal;
+  };
+  const auto master = context.FindSae(request.master);
+  if (!master) return fail(NotFound());
+  StreamDestination* stream = context.DestinationFrom(master->home);
+  if (stream == nullptr) return fail(NotFound());
+
+  std::vector<StreamDestination::Wanted> wanted;
+  bool foreign = false;
+  bool unknown = false;
+  for (const KeyId& id : request.key_ids) {
+    bool opened = false;
+    for (const uint64_t epoch : stream->Epochs()) {
+      const KeyLocation at = PeekLocation(stream->IdKey(epoch), id);
+      const SaeId slave = context.LocalSae(at.slave_number).value_or(SaeId{});
+      const KeyIdBinding binding{{master->home, context.Self()}, epoch, request.master, slave};
+      if (!VerifyKeyId(stream->IdKey(epoch), binding, at, id) || slave.empty()) continue;
+      opened = true;
+      foreign |= slave != request.caller;
+      wanted.push_back({epoch, at});
+    }
+    unknown |= !opened;
+  }
+  if (foreign) return fail(Unauthorized());
+  if (unknown) return fail(NotFound());
+  auto fetched = stream->Fetch(wanted, context.OutboxFor(master->home, context.Self()));
+  if (absl::IsUnavailable(fetched.status())) {
+    return Unavailable("the master's KME was not heard since this KME started; retry");
+  }
+  if (!fetched.ok()) return fail(NotFound());
+  KEYHOP_CHECK(fetched->keys.size() == request.key_ids.size(), "one key for each key_ID");
+  KeyContainer container;
+  for (size_t i = 0; i < fetched->keys.size(); ++i) {
+    container.keys.push_back({request.key_ids[i], std::move(fetched->keys[i])});
+  }
+  after = fetched->after;
+  return container;
+}
+
+}  // namespace keyhop
