@@ -1,0 +1,119 @@
+#include "trusted_node/wire/records.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace keyhop {
+namespace {
+
+SecretBytes Secret(uint8_t first) {
+  const std::vector<uint8_t> bytes = {first, 2, 3, 4};
+  return SecretBytes::CopyOf(bytes);
+}
+
+// One record of each kind, every field set.
+std::vector<Record> OneOfEach() {
+  const LinkId link("link/with/slashes");
+  const StreamId stream{NodeId("a"), NodeId("b/c")};
+  std::vector<Record> out;
+  out.push_back(NodeRecord{7});
+  out.push_back(LinkRecordVariant(LinkRecord{link, 11, 12}));
+  out.push_back(LinkRecordVariant(BookRecord{link, {3, 4}, true, 21, 22}));
+  out.push_back(LinkRecordVariant(PadRecord{link, {3, 4}, 5, Secret(1)}));
+  out.push_back(StreamRecord(SourceRecord{stream, 31, {32, 33}, {34, 35}, 36}));
+  out.push_back(StreamRecord(EpochRecord{stream, true, 41, Secret(2)}));
+  out.push_back(StreamRecord(EpochRecord{stream, false, 41, Secret(3)}));
+  out.push_back(StreamRecord(SourceSegmentRecord{stream, {51, 52}, Secret(4)}));
+  out.push_back(StreamRecord(DestinationRecord{stream, 61, {62, 63}, {64, 65}, 66}));
+  out.push_back(StreamRecord(UnitBodyRecord{stream, {71, 72}, Secret(5)}));
+  out.push_back(StreamRecord(
+      UnitStateRecord{stream, {71, 72}, false, true, 64, {0xff, 0x01}, Duration{1'500'000'001}}));
+  out.push_back(DirectoryRecord{SaeId("sae \xc3\xa9"), NodeId("home"), 81});
+  out.push_back(RoutingRecord{91, 92});
+  return out;
+}
+
+std::optional<SecretBytes> CopyOf(const SecretBytes* secret) {
+  if (secret == nullptr) return std::nullopt;
+  return secret->Duplicate(SecretAccess::ForTest());
+}
+
+TEST(RecordsTest, EveryRecordMakesTheRoundTrip) {
+  for (const Record& record : OneOfEach()) {
+    const StoredRecord stored = ToStored(record);
+    EXPECT_FALSE(stored.erase);
+    const absl::StatusOr<Record> again =
+        FromStored(stored.key, stored.public_bytes, CopyOf(stored.secret));
+    ASSERT_TRUE(again.ok()) << again.status();
+    const StoredRecord twice = ToStored(*again);
+    EXPECT_EQ(twice.key, stored.key);
+    EXPECT_EQ(twice.public_bytes, stored.public_bytes);
+    ASSERT_EQ(twice.secret == nullptr, stored.secret == nullptr);
+    if (stored.secret != nullptr) {
+      EXPECT_TRUE(twice.secret->EqualsConstantTime(*stored.secret));
+    }
+  }
+}
+
+TEST(RecordsTest, EveryRecordHasAKeyOfItsOwn) {
+  std::set<std::string> keys;
+  for (const Record& record : OneOfEach()) keys.insert(ToStored(record).key);
+  EXPECT_EQ(keys.size(), OneOfEach().size());
+}
+
+TEST(RecordsTest, NoTwoPairsOfNodesShareAKey) {
+  const auto key = [](const char* source, const char* destination) {
+    return ToStored(StreamRecord(SourceRecord{{NodeId(source), NodeId(destination)}})).key;
+  };
+  EXPECT_NE(key("a", "bc"), key("ab", "c"));
+  EXPECT_NE(key("a/source", "b"), key("a", "source/b"));
+}
+
+TEST(RecordsTest, KeysOfOneBookAreInOrderOfBlock) {
+  std::vector<std::string> keys;
+  for (uint64_t block : {0ull, 1ull, 255ull, 256ull, 65'536ull, 1ull << 40}) {
+    keys.push_back(ToStored(LinkRecordVariant(PadRecord{LinkId("l"), {1, 2}, block, {}})).key);
+  }
+  EXPECT_TRUE(std::is_sorted(keys.begin(), keys.end()));
+}
+
+TEST(RecordsTest, ARecordWithoutItsSecretErasesItsKey) {
+  const StoredRecord pad = ToStored(LinkRecordVariant(PadRecord{LinkId("l"), {1, 2}, 3, {}}));
+  EXPECT_TRUE(pad.erase);
+  EXPECT_TRUE(pad.public_bytes.empty());
+  UnitStateRecord gone;
+  gone.stream = {NodeId("a"), NodeId("b")};
+  gone.erased = true;
+  EXPECT_TRUE(ToStored(StreamRecord(gone)).erase);
+}
+
+TEST(RecordsTest, RefusesPartsThatDoNotFit) {
+  const Record record(LinkRecordVariant(PadRecord{LinkId("l"), {1, 2}, 3, Secret(1)}));
+  const StoredRecord stored = ToStored(record);
+  const auto code = [](const absl::StatusOr<Record>& result) { return result.status().code(); };
+  EXPECT_EQ(code(FromStored(stored.key, stored.public_bytes, std::nullopt)),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code(FromStored(stored.key + "x", stored.public_bytes, Secret(1))),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code(FromStored(stored.key, "\xff\xff", Secret(1))), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code(FromStored(stored.key, "", Secret(1))), absl::StatusCode::kDataLoss);
+  const StoredRecord node = ToStored(Record(NodeRecord{1}));
+  EXPECT_EQ(code(FromStored(node.key, node.public_bytes, Secret(1))), absl::StatusCode::kDataLoss);
+}
+
+TEST(RecordsTest, RefusesAFormatFromTheFuture) {
+  const StoredRecord node = ToStored(Record(NodeRecord{1}));
+  std::string bytes = node.public_bytes;
+  ASSERT_EQ(bytes.substr(0, 2), std::string("\x08\x01"));  // Field 1, format 1.
+  bytes[1] = 2;
+  EXPECT_EQ(FromStored(node.key, bytes, std::nullopt).status().code(), absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace keyhop

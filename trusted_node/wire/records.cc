@@ -1,0 +1,349 @@
+#include "trusted_node/wire/records.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "keyhop/record/v1/record.pb.h"
+#include "kms/base/check.h"
+#include "kms/base/overload.h"
+#include "trusted_node/wire/reader.h"
+
+namespace keyhop {
+namespace {
+
+namespace pb = record::v1;
+
+// ---- Keys.
+
+class Key {
+ public:
+  explicit Key(absl::string_view machine) : text_(machine) {}
+  Key& Id(absl::string_view id) {
+    KEYHOP_CHECK(id.size() <= 0xffff, "IDs are bounded");
+    Number(id.size(), 2);
+    text_.append(id.data(), id.size());
+    return *this;
+  }
+  Key& Kind(absl::string_view kind) {
+    absl::StrAppend(&text_, kind);
+    return *this;
+  }
+  Key& U32(uint32_t value) { return Number(value, 4); }
+  Key& U64(uint64_t value) { return Number(value, 8); }
+  Key& At(const StreamAddress& at) { return U64(at.epoch).U64(at.offset); }
+  Key& Book(const BookId& book) { return U32(book.module_pair).U64(book.run); }
+  std::string Take() { return std::move(text_); }
+
+ private:
+  Key& Number(uint64_t value, int size) {
+    for (int i = size - 1; i >= 0; --i) text_.push_back(static_cast<char>(value >> (8 * i)));
+    return *this;
+  }
+  std::string text_;
+};
+
+Key LinkKey(const LinkId& link) { return std::move(Key("link/").Id(link.value)); }
+Key StreamKey(const StreamId& stream) {
+  return std::move(Key("stream/").Id(stream.source.value).Id(stream.destination.value));
+}
+
+std::string KeyOf(const NodeRecord&) { return "node/start"; }
+std::string KeyOf(const RoutingRecord&) { return "node/routing"; }
+std::string KeyOf(const DirectoryRecord& r) { return Key("sae/").Id(r.sae.value).Take(); }
+std::string KeyOf(const LinkRecord& r) { return LinkKey(r.link).Kind("/end").Take(); }
+std::string KeyOf(const BookRecord& r) {
+  return LinkKey(r.link).Kind("/book/").Book(r.book).Take();
+}
+std::string KeyOf(const PadRecord& r) {
+  return LinkKey(r.link).Kind("/pad/").Book(r.book).U64(r.block).Take();
+}
+std::string KeyOf(const SourceRecord& r) { return StreamKey(r.stream).Kind("/source").Take(); }
+std::string KeyOf(const EpochRecord& r) {
+  return StreamKey(r.stream)
+      .Kind(r.at_source ? "/source-epoch/" : "/destination-epoch/")
+      .U64(r.number)
+      .Take();
+}
+std::string KeyOf(const SourceSegmentRecord& r) {
+  return StreamKey(r.stream).Kind("/segment/").At(r.at).Take();
+}
+std::string KeyOf(const DestinationRecord& r) {
+  return StreamKey(r.stream).Kind("/destination").Take();
+}
+std::string KeyOf(const UnitBodyRecord& r) {
+  return StreamKey(r.stream).Kind("/unit/").At(r.at).Take();
+}
+std::string KeyOf(const UnitStateRecord& r) {
+  return StreamKey(r.stream).Kind("/unit-state/").At(r.at).Take();
+}
+
+// ---- To the store.
+
+template <typename Proto>
+void PutStream(const StreamId& stream, Proto* out) {
+  out->set_source_node_id(stream.source.value);
+  out->set_destination_node_id(stream.destination.value);
+}
+void Put(const StreamAddress& at, pb::Address* out) {
+  out->set_epoch(at.epoch);
+  out->set_offset(at.offset);
+}
+
+void Put(const NodeRecord& r, pb::Record* out) {
+  out->mutable_node()->set_incarnation_counter(r.incarnation_counter);
+}
+void Put(const LinkRecord& r, pb::Record* record) {
+  pb::LinkRecord* out = record->mutable_link();
+  out->set_link_id(r.link.value);
+  out->set_version(r.version);
+  out->set_version_seen(r.version_seen);
+}
+void Put(const BookRecord& r, pb::Record* record) {
+  pb::BookRecord* out = record->mutable_book();
+  out->set_link_id(r.link.value);
+  out->set_module_pair(r.book.module_pair);
+  out->set_run(r.book.run);
+  out->set_finished(r.finished);
+  out->set_mark(r.mark);
+  out->set_taken_top(r.taken_top);
+}
+void Put(const PadRecord& r, pb::Record* record) {
+  pb::PadRecord* out = record->mutable_pad();
+  out->set_link_id(r.link.value);
+  out->set_module_pair(r.book.module_pair);
+  out->set_run(r.book.run);
+  out->set_block(r.block);
+}
+void Put(const SourceRecord& r, pb::Record* record) {
+  pb::SourceRecord* out = record->mutable_source();
+  PutStream(r.stream, out);
+  out->set_top_epoch(r.top_epoch);
+  Put(r.reserved, out->mutable_reserved());
+  Put(r.mark, out->mutable_mark());
+  out->set_version_seen(r.version_seen);
+}
+void Put(const EpochRecord& r, pb::Record* record) {
+  pb::EpochRecord* out = record->mutable_epoch();
+  PutStream(r.stream, out);
+  out->set_at_source(r.at_source);
+  out->set_number(r.number);
+}
+void Put(const SourceSegmentRecord& r, pb::Record* record) {
+  pb::SourceSegmentRecord* out = record->mutable_source_segment();
+  PutStream(r.stream, out);
+  Put(r.at, out->mutable_at());
+}
+void Put(const DestinationRecord& r, pb::Record* record) {
+  pb::DestinationRecord* out = record->mutable_destination();
+  PutStream(r.stream, out);
+  out->set_top_epoch(r.top_epoch);
+  Put(r.mark, out->mutable_mark());
+  Put(r.top, out->mutable_top());
+  out->set_version(r.version);
+}
+void Put(const UnitBodyRecord& r, pb::Record* record) {
+  pb::UnitBodyRecord* out = record->mutable_unit_body();
+  PutStream(r.stream, out);
+  Put(r.at, out->mutable_at());
+}
+void Put(const UnitStateRecord& r, pb::Record* record) {
+  pb::UnitStateRecord* out = record->mutable_unit_state();
+  PutStream(r.stream, out);
+  Put(r.at, out->mutable_at());
+  out->set_leased(r.leased);
+  out->set_length_bytes(r.length_bytes);
+  out->set_used(std::string(r.used.begin(), r.used.end()));
+  SetSpan(r.life_left, out->mutable_life_left());
+}
+void Put(const DirectoryRecord& r, pb::Record* record) {
+  pb::DirectoryRecord* out = record->mutable_directory();
+  out->set_sae_id(r.sae.value);
+  out->set_home_node_id(r.home.value);
+  out->set_number(r.number);
+}
+void Put(const RoutingRecord& r, pb::Record* record) {
+  pb::RoutingRecord* out = record->mutable_routing();
+  out->set_sequence_reserved(r.sequence_reserved);
+  out->set_next_number(r.next_number);
+}
+
+// The secret part; null for kinds that have none, and for a record that erases itself.
+const SecretBytes* SecretOf(const std::optional<SecretBytes>& secret) {
+  return secret.has_value() ? &*secret : nullptr;
+}
+template <typename R>
+const SecretBytes* SecretOf(const R& r) {
+  if constexpr (requires { r.bytes; }) {
+    return SecretOf(r.bytes);
+  } else if constexpr (requires { r.keys; }) {
+    return SecretOf(r.keys);
+  } else if constexpr (requires { r.body; }) {
+    return SecretOf(r.body);
+  } else {
+    return nullptr;
+  }
+}
+template <typename R>
+inline constexpr bool kHasSecret = requires(R r) {
+  r.bytes;
+}
+|| requires(R r) { r.keys; }
+|| requires(R r) { r.body; };
+
+template <typename R>
+StoredRecord Stored(const R& r) {
+  StoredRecord out;
+  out.key = KeyOf(r);
+  if constexpr (kHasSecret<R>) {
+    out.secret = SecretOf(r);
+    out.erase = out.secret == nullptr;
+  } else if constexpr (requires { r.erased; }) {
+    out.erase = r.erased;
+  }
+  if (out.erase) return out;
+  pb::Record proto;
+  proto.set_format(kRecordFormat);
+  Put(r, &proto);
+  out.public_bytes = proto.SerializeAsString();
+  return out;
+}
+StoredRecord Stored(const LinkRecordVariant& r) {
+  return std::visit([](const auto& record) { return Stored(record); }, r);
+}
+StoredRecord Stored(const StreamRecord& r) {
+  return std::visit([](const auto& record) { return Stored(record); }, r);
+}
+
+// ---- From the store.
+
+class RecordReader : public WireReader {
+ public:
+  explicit RecordReader(std::optional<SecretBytes> secret) : secret_(std::move(secret)) {}
+
+  // The record's sealed part, which must be there.
+  std::optional<SecretBytes> TakeSecret(absl::string_view kind) {
+    Require(secret_.has_value(), kind, "the sealed part is missing");
+    return std::exchange(secret_, std::nullopt);
+  }
+  bool secret_left() const { return secret_.has_value(); }
+
+  template <typename Proto>
+  StreamId StreamOf(const Proto& in) {
+    return {Node(in.source_node_id(), "source_node_id"),
+            Node(in.destination_node_id(), "destination_node_id")};
+  }
+  static StreamAddress Get(const pb::Address& in) { return {in.epoch(), in.offset()}; }
+
+  Record Get(const pb::BookRecord& in) {
+    return LinkRecordVariant(BookRecord{Link(in.link_id(), "link_id"),
+                                        {in.module_pair(), in.run()},
+                                        in.finished(),
+                                        in.mark(),
+                                        in.taken_top()});
+  }
+  Record Get(const pb::PadRecord& in) {
+    return LinkRecordVariant(PadRecord{Link(in.link_id(), "link_id"),
+                                       {in.module_pair(), in.run()},
+                                       in.block(),
+                                       TakeSecret("pad")});
+  }
+  Record Get(const pb::SourceRecord& in) {
+    return StreamRecord(SourceRecord{StreamOf(in), in.top_epoch(), Get(in.reserved()),
+                                     Get(in.mark()), in.version_seen()});
+  }
+  Record Get(const pb::EpochRecord& in) {
+    return StreamRecord(
+        EpochRecord{StreamOf(in), in.at_source(), in.number(), TakeSecret("epoch")});
+  }
+  Record Get(const pb::SourceSegmentRecord& in) {
+    return StreamRecord(
+        SourceSegmentRecord{StreamOf(in), Get(in.at()), TakeSecret("source_segment")});
+  }
+  Record Get(const pb::DestinationRecord& in) {
+    return StreamRecord(DestinationRecord{StreamOf(in), in.top_epoch(), Get(in.mark()),
+                                          Get(in.top()), in.version()});
+  }
+  Record Get(const pb::UnitBodyRecord& in) {
+    return StreamRecord(UnitBodyRecord{StreamOf(in), Get(in.at()), TakeSecret("unit_body")});
+  }
+  Record Get(const pb::UnitStateRecord& in) {
+    UnitStateRecord out;
+    out.stream = StreamOf(in);
+    out.at = Get(in.at());
+    out.leased = in.leased();
+    out.length_bytes = in.length_bytes();
+    out.used.assign(in.used().begin(), in.used().end());
+    out.life_left = Span(in.life_left(), "life_left");
+    return StreamRecord(std::move(out));
+  }
+  Record Get(const pb::Record& in) {
+    switch (in.body_case()) {
+      case pb::Record::kNode:
+        return NodeRecord{in.node().incarnation_counter()};
+      case pb::Record::kLink:
+        return LinkRecordVariant(LinkRecord{Link(in.link().link_id(), "link_id"),
+                                            in.link().version(), in.link().version_seen()});
+      case pb::Record::kBook:
+        return Get(in.book());
+      case pb::Record::kPad:
+        return Get(in.pad());
+      case pb::Record::kSource:
+        return Get(in.source());
+      case pb::Record::kEpoch:
+        return Get(in.epoch());
+      case pb::Record::kSourceSegment:
+        return Get(in.source_segment());
+      case pb::Record::kDestination:
+        return Get(in.destination());
+      case pb::Record::kUnitBody:
+        return Get(in.unit_body());
+      case pb::Record::kUnitState:
+        return Get(in.unit_state());
+      case pb::Record::kDirectory:
+        return DirectoryRecord{Sae(in.directory().sae_id(), "sae_id"),
+                               Node(in.directory().home_node_id(), "home_node_id"),
+                               in.directory().number()};
+      case pb::Record::kRouting:
+        return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
+      case pb::Record::BODY_NOT_SET:
+        break;
+    }
+    Refuse("body", "none, or one that this release does not know");
+    return NodeRecord{};
+  }
+
+ private:
+  std::optional<SecretBytes> secret_;
+};
+
+}  // namespace
+
+StoredRecord ToStored(const Record& record) {
+  return std::visit([](const auto& r) { return Stored(r); }, record);
+}
+
+absl::StatusOr<Record> FromStored(absl::string_view key, absl::string_view public_bytes,
+                                  std::optional<SecretBytes> secret) {
+  pb::Record proto;
+  if (!proto.ParseFromArray(public_bytes.data(), static_cast<int>(public_bytes.size()))) {
+    return absl::DataLossError("a record of the store is not a keyhop.record.v1.Record");
+  }
+  if (proto.format() == 0 || proto.format() > kRecordFormat) {
+    return absl::DataLossError(absl::StrCat("a record has format ", proto.format(),
+                                            "; this release reads 1 to ", kRecordFormat));
+  }
+  RecordReader reader(std::move(secret));
+  Record record = reader.Get(proto);
+  if (!reader.ok()) {
+    return absl::DataLossError(absl::StrCat("a record of the store: ", reader.status().message()));
+  }
+  if (reader.secret_left()) {
+    return absl::DataLossError("a record of the store has a sealed part that its kind has not");
+  }
+  if (ToStored(record).key != key) {
+    return absl::DataLossError("a record of the store stands under another record's key");
+  }
+  return record;
+}
+
+}  // namespace keyhop
