@@ -1,0 +1,443 @@
+#include "trusted_node/core/node/node.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kms/base/check.h"
+#include "kms/base/overload.h"
+#include "kms/base/status_macros.h"
+#include "trusted_node/core/node/node_impl.h"
+
+namespace keyhop {
+namespace {
+
+// Link adverts are looked at this often; Routing decides what is worth flooding.
+constexpr Duration kAdvertInterval = Duration::Millis(1000);
+// Rounds of work that one step does for itself before it leaves the rest to a timer.
+constexpr int kRoundsMax = 64;
+
+absl::Status Validate(const NodeConfig& config) {
+  if (config.self.empty() || config.self.value.size() > 64) {
+    return absl::InvalidArgumentError("node.id shall have 1 to 64 bytes");
+  }
+  if (config.routing.self != config.self) {
+    return absl::InvalidArgumentError("routing.self is not the node");
+  }
+  const DeliveryConfig& d = config.delivery;
+  if (d.max_key_size_bits > 32'760 || d.min_key_size_bits < 8 ||
+      d.key_size_bits < d.min_key_size_bits || d.key_size_bits > d.max_key_size_bits ||
+      d.key_size_bits % 8 != 0) {
+    return absl::InvalidArgumentError(
+        "delivery: sizes shall be multiples of 8 bits, min <= default <= max <= 32760");
+  }
+  const StreamConfig& s = config.stream;
+  if (s.segment_body_bytes < 64 || s.segment_body_bytes > 4096 || s.segment_body_bytes % 4 != 0) {
+    return absl::InvalidArgumentError(
+        "stream.segment_body_bytes shall be a multiple of 4 from 64 to 4096");
+  }
+  std::set<NodeId> peers;
+  for (const LinkSetup& link : config.links) {
+    KEYHOP_RETURN_IF_ERROR(link.config.Validate());
+    if (link.config.self != config.self) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("link ", link.config.id.value, " does not start at this node"));
+    }
+    if (!peers.insert(link.config.peer).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("two links to node ", link.config.peer.value));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+NodeCore::NodeCore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+NodeCore::~NodeCore() = default;
+
+absl::StatusOr<std::unique_ptr<NodeCore>> NodeCore::Create(NodeConfig config,
+                                                           EntropySource& entropy,
+                                                           LinkStateAuthority& authority,
+                                                           std::vector<Record> recovered) {
+  KEYHOP_RETURN_IF_ERROR(Validate(config));
+  auto impl = std::make_unique<Impl>(std::move(config), entropy, authority);
+  KEYHOP_RETURN_IF_ERROR(impl->Recover(std::move(recovered)));
+  return std::unique_ptr<NodeCore>(new NodeCore(std::move(impl)));
+}
+
+absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
+  std::map<LinkId, std::vector<LinkRecordVariant>> of_link;
+  std::map<NodeId, std::vector<StreamRecord>> of_source;
+  std::map<NodeId, std::vector<StreamRecord>> of_destination;
+  std::vector<DirectoryRecord> directory;
+  std::optional<RoutingRecord> routing_record;
+  const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
+    if (at_source) {
+      of_source[stream.destination].push_back(std::move(record));
+    } else {
+      of_destination[stream.source].push_back(std::move(record));
+    }
+  };
+  for (Record& record : recovered) {
+    std::visit(
+        Overload{
+            [&](NodeRecord& r) { incarnation_counter = r.incarnation_counter; },
+            [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
+            [&](RoutingRecord& r) { routing_record = r; },
+            [&](LinkRecordVariant& r) {
+              const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
+              of_link[link].push_back(std::move(r));
+            },
+            [&](StreamRecord& r) {
+              const StreamId stream = std::visit([](const auto& x) { return x.stream; }, r);
+              const bool at_source = std::visit(
+                  Overload{[](const SourceRecord&) { return true; },
+                           [](const SourceSegmentRecord&) { return true; },
+                           [](const EpochRecord& x) { return x.at_source; },
+                           [](const auto&) { return false; }},
+                  r);
+              file_stream(stream, at_source, std::move(r));
+            },
+        },
+        record);
+  }
+  own = {++incarnation_counter, entropy.NextU64()};
+  for (LinkSetup& setup : config.links) {
+    const NodeId peer = setup.config.peer;
+    const LinkId id = setup.config.id;
+    KEYHOP_ASSIGN_OR_RETURN(auto end, LinkEnd::Create(setup.config, std::move(setup.key), own,
+                                                      std::move(of_link[id])));
+    links[peer].end = std::move(end);
+    peer_of[id] = peer;
+    Touch(Machine::kLink, peer);
+  }
+  for (auto& [node, records] : of_source) {
+    sources[node].end = std::make_unique<StreamSource>(
+        config.stream, StreamId{config.self, node}, own, std::move(records));
+    Touch(Machine::kSource, node);
+  }
+  for (auto& [node, records] : of_destination) {
+    destinations[node] = std::make_unique<StreamDestination>(
+        config.stream, StreamId{node, config.self}, own, std::move(records));
+    Touch(Machine::kDestination, node);
+  }
+  routing = std::make_unique<Routing>(config.routing, authority, std::move(directory),
+                                      std::move(routing_record));
+  return absl::OkStatus();
+}
+
+Effects NodeCore::Step(Instant now, Input input) {
+  Impl& node = *impl_;
+  node.now = now;
+  node.effects = Effects{};
+  if (!node.started) {
+    KEYHOP_CHECK(std::holds_alternative<DeadlineReached>(input), "the first step only starts");
+    node.Start();
+  }
+  std::visit([&](auto&& x) { node.On(std::move(x)); }, std::move(input));
+  node.Finish();
+  return std::exchange(node.effects, Effects{});
+}
+
+std::optional<Instant> NodeCore::NextDeadline() const {
+  if (!impl_->started) return Instant{0};
+  if (impl_->timers.empty()) return std::nullopt;
+  return impl_->timers.begin()->first;
+}
+
+std::map<BookId, uint64_t> NodeCore::TakenTops(const LinkId& link) const {
+  const auto it = impl_->peer_of.find(link);
+  if (it == impl_->peer_of.end()) return {};
+  return impl_->links.at(it->second).end->TakenTops();
+}
+
+NodeSnapshot NodeCore::Snapshot(Instant now) const { return impl_->Snapshot(now); }
+
+WriteSeq NodeCore::Impl::Write(Record record) {
+  if (effects.seq == 0) effects.seq = ++last_seq;
+  effects.writes.push_back(std::move(record));
+  return effects.seq;
+}
+
+void NodeCore::Impl::Emit(Output output, WriteSeq after) {
+  // Nothing leaves before this start's incarnation is durable.
+  effects.outputs.push_back({std::max(after, start_seq), std::move(output)});
+}
+
+void NodeCore::Impl::SendTo(const NodeId& peer, LinkMessage message, WriteSeq after) {
+  Emit(SendToPeer{peer, std::move(message)}, after);
+}
+
+void NodeCore::Impl::SendTo(const NodeId& neighbour, const LinkState& state, WriteSeq after) {
+  Emit(SendToPeer{neighbour, state}, after);
+}
+
+void NodeCore::Impl::Flood(const LinkState& state, const NodeId& except, WriteSeq after) {
+  for (const auto& [peer, link] : links) {
+    if (link.connected && peer != except) Emit(SendToPeer{peer, state}, after);
+  }
+}
+
+void NodeCore::Impl::Start() {
+  started = true;
+  start_seq = Write(NodeRecord{incarnation_counter});
+  routing->Start(now, *this);
+  adverts_at = now;
+  Arm({Machine::kAdverts, NodeId{}}, adverts_at);
+  Touch(Machine::kRouting, NodeId{});
+  EnsurePrefilled();
+}
+
+void NodeCore::Impl::On(PadBlockArrived input) {
+  const auto peer = peer_of.find(input.link);
+  if (peer == peer_of.end()) {
+    Emit(PadBlockTaken{input.token, absl::NotFoundError(absl::StrCat(
+                                        "no link ", input.link.value, " at this node"))},
+         0);
+    return;
+  }
+  LinkOut out(*this, peer->second);
+  auto taken = links.at(peer->second)
+                   .end->Take(now, input.book, input.block, std::move(input.bytes), out);
+  if (taken.ok()) {
+    ++counters["pad_blocks_taken"];
+    Emit(PadBlockTaken{input.token, absl::OkStatus()}, *taken);
+  } else {
+    ++counters["pad_blocks_refused"];
+    Emit(PadBlockTaken{input.token, taken.status()}, 0);
+  }
+  Touch(Machine::kLink, peer->second);
+}
+
+void NodeCore::Impl::On(ModuleStatusChanged input) {
+  const auto peer = peer_of.find(input.link);
+  if (peer == peer_of.end()) return;
+  links.at(peer->second).end->SetModule(input.up, input.qber_ppm, input.rate_bps);
+  LinkMayHaveChanged(peer->second);
+}
+
+void NodeCore::Impl::On(PeerConnected input) {
+  const auto link = links.find(input.peer);
+  if (link == links.end()) return;
+  link->second.connected = true;
+  LinkOut out(*this, input.peer);
+  link->second.end->OnConnected(now, out);
+  routing->OnNeighbourUp(now, input.peer, *this);
+  Touch(Machine::kRouting, NodeId{});
+  LinkMayHaveChanged(input.peer);
+}
+
+void NodeCore::Impl::On(PeerDisconnected input) {
+  const auto link = links.find(input.peer);
+  if (link == links.end()) return;
+  link->second.connected = false;
+  LinkMayHaveChanged(input.peer);
+}
+
+void NodeCore::Impl::On(PeerMessage input) {
+  if (!links.contains(input.from)) return;
+  std::visit(Overload{
+                 [&](LinkMessage& m) { OnLinkMessage(input.from, m); },
+                 [&](RelayFrame& m) { OnFrame(input.from, std::move(m)); },
+                 [&](RoutedControl& m) { OnControl(input.from, std::move(m)); },
+                 [&](LinkState& m) {
+                   routing->OnLinkState(now, input.from, m, *this);
+                   Touch(Machine::kRouting, NodeId{});
+                   EnsurePrefilled();
+                 },
+             },
+             input.message);
+}
+
+void NodeCore::Impl::OnLinkMessage(const NodeId& from, const LinkMessage& message) {
+  LinkOut out(*this, from);
+  links.at(from).end->OnMessage(now, message, out);
+  LinkMayHaveChanged(from);
+}
+
+void NodeCore::Impl::LinkMayHaveChanged(const NodeId& peer) {
+  LinkEntry& link = links.at(peer);
+  Touch(Machine::kLink, peer);
+  const bool open = link.connected && link.end->session_open();
+  if (open == link.was_open) return;
+  link.was_open = open;
+  AdvertiseLinks();
+  if (open) {
+    routing->OnNeighbourUp(now, peer, *this);
+    for (auto& [node, entry] : sources) {
+      if (entry.blocked) entry.not_before = now;
+      Touch(Machine::kSource, node);
+    }
+  }
+}
+
+void NodeCore::Impl::AdvertiseLinks() {
+  std::vector<LinkAdvert> adverts;
+  for (const auto& [peer, link] : links) {
+    const LinkLevels levels = link.end->Levels();
+    adverts.push_back({.link = link.end->config().id,
+                       .peer = peer,
+                       .up = link.connected && levels.session_open,
+                       .free_bytes = levels.send_open_bytes + levels.stock_bytes / 2,
+                       .rate_bps = levels.rate_bps});
+  }
+  routing->SetLinks(now, std::move(adverts), *this);
+  Touch(Machine::kRouting, NodeId{});
+}
+
+void NodeCore::Impl::On(StatusAsked input) {
+  Emit(StatusAnswered{input.token, delivery.Status(now, input.request, *this)}, 0);
+}
+
+void NodeCore::Impl::On(DrawAsked input) {
+  WriteSeq after = 0;
+  auto outcome = delivery.Draw(now, input.request, *this, after);
+  if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
+    ++counters["draws_ok"];
+    counters["keys_drawn"] += got->keys.size();
+  } else {
+    ++counters["draws_refused"];
+  }
+  Emit(KeysAnswered{input.token, std::move(outcome)}, after);
+}
+
+void NodeCore::Impl::On(FetchAsked input) {
+  WriteSeq after = 0;
+  auto outcome = delivery.Fetch(now, input.request, *this, after);
+  if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
+    ++counters["fetches_ok"];
+    counters["keys_fetched"] += got->keys.size();
+  } else {
+    ++counters["fetches_refused"];
+  }
+  Emit(KeysAnswered{input.token, std::move(outcome)}, after);
+}
+
+void NodeCore::Impl::On(DeadlineReached) {
+  for (int i = 0; i < kRoundsMax && !timers.empty() && timers.begin()->first <= now; ++i) {
+    const TimerKey key = timers.begin()->second;
+    Arm(key, std::nullopt);
+    OnTimer(key);
+  }
+}
+
+void NodeCore::Impl::OnTimer(const TimerKey& key) {
+  Touch(key.first, key.second);
+  switch (key.first) {
+    case Machine::kRouting:
+      routing->OnTick(now, *this);
+      return;
+    case Machine::kAdverts:
+      adverts_at = now + kAdvertInterval;
+      AdvertiseLinks();
+      std::erase_if(relays, [&](const auto& item) { return item.second.ends <= now; });
+      return;
+    case Machine::kLink: {
+      LinkOut out(*this, key.second);
+      links.at(key.second).end->OnTick(now, out);
+      LinkMayHaveChanged(key.second);
+      return;
+    }
+    case Machine::kSource: {
+      SourceEntry& entry = sources.at(key.second);
+      entry.end->OnTick(now, TargetOf(key.second, entry), stream_out);
+      return;
+    }
+    case Machine::kDestination:
+      destinations.at(key.second)->OnTick(now, stream_out);
+      return;
+  }
+}
+
+void NodeCore::Impl::BurnAfterRollback() {
+  rollback_found = false;
+  ++counters["rollback_alarms"];
+  Emit(AlarmRaised{"rollback", "a peer remembers more of this node than its store does: all pads "
+                               "and stock are burnt"},
+       0);
+  for (auto& [peer, link] : links) {
+    LinkOut out(*this, peer);
+    link.end->BurnAll(now, out);
+    Touch(Machine::kLink, peer);
+  }
+  for (auto& [node, entry] : sources) {
+    entry.end->BurnAll(now, stream_out);
+    Touch(Machine::kSource, node);
+  }
+  for (auto& [node, end] : destinations) {
+    end->BurnAll(stream_out);
+    Touch(Machine::kDestination, node);
+  }
+  rollback_found = false;
+}
+
+void NodeCore::Impl::Finish() {
+  if (rollback_found) BurnAfterRollback();
+  for (int round = 0; round < kRoundsMax; ++round) {
+    // What this node says to itself (a pair at home) is heard in the same step: both ends' writes
+    // are one atomic group, so nothing is ahead of the disk.
+    while (!to_self.empty() || !segments_to_self.empty()) {
+      if (!segments_to_self.empty()) {
+        Segment segment = std::move(segments_to_self.front());
+        segments_to_self.pop_front();
+        DeliverSegment(std::move(segment));
+      } else {
+        auto body = std::move(to_self.front());
+        to_self.pop_front();
+        TakeControl(std::move(body));
+      }
+    }
+    std::vector<NodeId> stirred;
+    for (const auto& [machine, node] : touched) {
+      if (machine == Machine::kSource) stirred.push_back(node);
+    }
+    for (const NodeId& node : stirred) {
+      SourceEntry& entry = sources.at(node);
+      entry.end->OnTick(now, TargetOf(node, entry), stream_out);
+      Refill(node, entry);
+    }
+    const std::set<TimerKey> done = std::exchange(touched, {});
+    for (const TimerKey& key : done) Arm(key, DeadlineOf(key));
+    if (to_self.empty() && segments_to_self.empty() && touched.empty()) break;
+  }
+  for (const TimerKey& key : std::exchange(touched, {})) Arm(key, DeadlineOf(key));
+}
+
+std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
+  switch (key.first) {
+    case Machine::kRouting:
+      return routing->NextDeadline();
+    case Machine::kAdverts:
+      return adverts_at;
+    case Machine::kLink:
+      return links.at(key.second).end->NextDeadline();
+    case Machine::kSource: {
+      const SourceEntry& entry = sources.at(key.second);
+      std::optional<Instant> next = entry.end->NextDeadline();
+      const auto take = [&](Instant t) {
+        if (!next || t < *next) next = t;
+      };
+      if (entry.blocked) take(entry.not_before);
+      if (next && *next <= now) next = now + config.pool.pace;
+      return next;
+    }
+    case Machine::kDestination:
+      return destinations.at(key.second)->NextDeadline();
+  }
+  return std::nullopt;
+}
+
+void NodeCore::Impl::Arm(const TimerKey& key, std::optional<Instant> at) {
+  const auto it = armed.find(key);
+  if (it != armed.end()) {
+    timers.erase({it->second, key});
+    armed.erase(it);
+  }
+  if (at) {
+    timers.insert({*at, key});
+    armed.emplace(key, *at);
+  }
+}
+
+}  // namespace keyhop

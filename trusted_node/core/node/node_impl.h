@@ -1,0 +1,173 @@
+#ifndef KEYHOP_TRUSTED_NODE_CORE_NODE_NODE_IMPL_H_
+#define KEYHOP_TRUSTED_NODE_CORE_NODE_NODE_IMPL_H_
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "kms/core/delivery/delivery.h"
+#include "kms/core/stream/destination.h"
+#include "kms/core/stream/source.h"
+#include "trusted_node/core/node/node.h"
+
+namespace keyhop {
+
+// The parts of a node and how they are wired: node.cc takes inputs, node_relay.cc moves segments
+// and control, node_status.cc tells.
+struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
+  struct LinkEntry {
+    std::unique_ptr<LinkEnd> end;
+    bool connected = false;
+    bool was_open = false;
+  };
+  struct SourceEntry {
+    std::unique_ptr<StreamSource> end;
+    std::optional<Instant> used_until = {};  // In use: filled to the target.
+    Instant not_before = {};                 // No relay before: the last attempt found no way.
+    Duration backoff = {};
+    bool blocked = false;
+    std::vector<NodeId> last_path = {};
+    Instant rate_since = {};
+  };
+  struct RelayUnderWay {
+    NodeId destination;
+    StreamAddress at;
+    Instant ends;
+  };
+  // One outbox a link end and one for all streams; they name the machine whose timer moved.
+  struct LinkOut final : public LinkOutbox {
+    LinkOut(Impl& node, NodeId link_peer) : impl(node), peer(std::move(link_peer)) {}
+    WriteSeq Write(LinkRecordVariant record) override { return impl.Write(std::move(record)); }
+    void Send(LinkMessage message, WriteSeq after) override {
+      impl.SendTo(peer, std::move(message), after);
+    }
+    uint64_t Random() override { return impl.entropy.NextU64(); }
+    void RollbackFound() override { impl.rollback_found = true; }
+    Impl& impl;
+    NodeId peer;
+  };
+  struct StreamOut final : public StreamOutbox {
+    explicit StreamOut(Impl& node) : impl(node) {}
+    WriteSeq Write(StreamRecord record) override { return impl.Write(std::move(record)); }
+    void Send(const NodeId& to, StreamMessage message, WriteSeq after) override {
+      impl.SendControl(to, std::move(message), after);
+    }
+    uint64_t Random() override { return impl.entropy.NextU64(); }
+    void RollbackFound() override { impl.rollback_found = true; }
+    Impl& impl;
+  };
+  enum class Machine { kRouting, kAdverts, kLink, kSource, kDestination };
+  using TimerKey = std::pair<Machine, NodeId>;
+
+  Impl(NodeConfig node_config, EntropySource& entropy_source, LinkStateAuthority& link_authority)
+      : config(std::move(node_config)),
+        entropy(entropy_source),
+        authority(link_authority),
+        delivery(config.delivery),
+        stream_out(*this) {}
+
+  // DeliveryContext.
+  const NodeId& Self() const override { return config.self; }
+  std::optional<Sae> FindSae(const SaeId& sae) const override;
+  std::optional<SaeId> LocalSae(uint32_t number) const override;
+  StreamSource* SourceTo(const NodeId& home) override;
+  const StreamSource* FindSourceTo(const NodeId& home) const override;
+  StreamDestination* DestinationFrom(const NodeId& home) override;
+  StreamOutbox& OutboxFor(const NodeId&, const NodeId&) override { return stream_out; }
+  uint64_t PoolTargetBytes() const override { return config.pool.target_bytes; }
+
+  // RoutingOutbox.
+  WriteSeq Write(DirectoryRecord record) override { return Write(Record(std::move(record))); }
+  WriteSeq Write(RoutingRecord record) override { return Write(Record(std::move(record))); }
+  void Flood(const LinkState& state, const NodeId& except, WriteSeq after) override;
+  void SendTo(const NodeId& neighbour, const LinkState& state, WriteSeq after) override;
+
+  // node.cc
+  absl::Status Recover(std::vector<Record> recovered);
+  WriteSeq Write(Record record);
+  void Emit(Output output, WriteSeq after);
+  void SendTo(const NodeId& peer, LinkMessage message, WriteSeq after);
+  void Start();
+  void On(PadBlockArrived input);
+  void On(ModuleStatusChanged input);
+  void On(PeerConnected input);
+  void On(PeerDisconnected input);
+  void On(PeerMessage input);
+  void On(StatusAsked input);
+  void On(DrawAsked input);
+  void On(FetchAsked input);
+  void On(DeadlineReached input);
+  void OnTimer(const TimerKey& key);
+  void OnLinkMessage(const NodeId& from, const LinkMessage& message);
+  // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
+  void Finish();
+  void BurnAfterRollback();
+  void LinkMayHaveChanged(const NodeId& peer);
+  void AdvertiseLinks();
+  void Touch(Machine machine, const NodeId& node) { touched.insert({machine, node}); }
+  void Arm(const TimerKey& key, std::optional<Instant> at);
+  std::optional<Instant> DeadlineOf(const TimerKey& key) const;
+
+  // node_relay.cc
+  void SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,
+                   WriteSeq after);
+  void OnControl(const NodeId& from, RoutedControl control);
+  void Pass(RoutedControl control, WriteSeq after);
+  void TakeControl(std::variant<StreamMessage, RelayRefusal> body);
+  void OnFrame(const NodeId& from, RelayFrame frame);
+  void ForwardFrame(RelayFrame frame, const SecretBytes& payload);
+  void Refuse(const RelayFrame& frame, RefusalReason reason);
+  void DeliverSegment(Segment segment);
+  bool InUse(const SourceEntry& entry) const;
+  uint64_t TargetOf(const NodeId& destination, const SourceEntry& entry) const;
+  void Refill(const NodeId& destination, SourceEntry& entry);
+  bool LaunchOne(const NodeId& destination, SourceEntry& entry, StreamSource::Wish wish);
+  void EnsurePrefilled();
+  SourceEntry* EnsureSource(const NodeId& destination);
+  StreamDestination* EnsureDestination(const NodeId& source);
+
+  // node_status.cc
+  NodeSnapshot Snapshot(Instant at) const;
+
+  NodeConfig config;
+  EntropySource& entropy;
+  LinkStateAuthority& authority;
+  Delivery delivery;
+  StreamOut stream_out;
+  std::unique_ptr<Routing> routing;
+  std::map<NodeId, LinkEntry> links;  // By peer.
+  std::map<LinkId, NodeId> peer_of;
+  std::map<NodeId, SourceEntry> sources;            // By destination.
+  std::map<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
+  std::map<uint64_t, RelayUnderWay> relays;         // By RelayId::number.
+  uint64_t next_relay = 1;
+  uint64_t incarnation_counter = 0;
+  Incarnation own = {};
+  std::map<std::string, uint64_t> counters;
+
+  // Of the step under way.
+  Instant now = {};
+  Effects effects;
+  WriteSeq last_seq = 0;
+  WriteSeq start_seq = 0;
+  bool started = false;
+  bool rollback_found = false;
+  std::set<TimerKey> touched;
+  std::deque<std::variant<StreamMessage, RelayRefusal>> to_self;
+  std::deque<Segment> segments_to_self;
+
+  std::set<std::pair<Instant, TimerKey>> timers;
+  std::map<TimerKey, Instant> armed;
+  Instant adverts_at = {};
+};
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_TRUSTED_NODE_CORE_NODE_NODE_IMPL_H_

@@ -1,0 +1,364 @@
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kms/base/check.h"
+#include "kms/base/overload.h"
+#include "trusted_node/core/node/layout.h"
+#include "trusted_node/core/node/node_impl.h"
+#include "trusted_node/core/node/relay.h"
+
+namespace keyhop {
+namespace {
+
+constexpr uint8_t kHopLimit = kPathNodesMax;
+constexpr uint32_t kTagPadBytes = 16;
+// A body below this is not worth the 64 bytes of pad that its relay spends besides.
+constexpr uint32_t kBodyBytesMin = 64;
+constexpr Duration kBackoffMax = Duration::Seconds(2);
+
+const char* NameOf(RefusalReason reason) {
+  switch (reason) {
+    case RefusalReason::kNoPad:
+      return "no_pad";
+    case RefusalReason::kLinkDown:
+      return "link_down";
+    case RefusalReason::kBadTag:
+      return "bad_tag";
+    case RefusalReason::kBadPads:
+      return "bad_pads";
+    case RefusalReason::kNotOnPath:
+      return "not_on_path";
+    case RefusalReason::kExpired:
+      return "expired";
+    case RefusalReason::kOverloaded:
+      return "overloaded";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+// ---- Delivery's view of the node.
+
+std::optional<DeliveryContext::Sae> NodeCore::Impl::FindSae(const SaeId& sae) const {
+  const auto entry = routing->FindSae(sae);
+  if (!entry) return std::nullopt;
+  return Sae{entry->home, entry->number};
+}
+
+std::optional<SaeId> NodeCore::Impl::LocalSae(uint32_t number) const {
+  return routing->LocalSae(number);
+}
+
+StreamSource* NodeCore::Impl::SourceTo(const NodeId& home) {
+  SourceEntry* entry = EnsureSource(home);
+  if (entry == nullptr) return nullptr;
+  entry->used_until = now + config.pool.in_use;
+  Touch(Machine::kSource, home);
+  return entry->end.get();
+}
+
+const StreamSource* NodeCore::Impl::FindSourceTo(const NodeId& home) const {
+  const auto it = sources.find(home);
+  return it == sources.end() ? nullptr : it->second.end.get();
+}
+
+StreamDestination* NodeCore::Impl::DestinationFrom(const NodeId& home) {
+  const auto it = destinations.find(home);
+  if (it == destinations.end()) return nullptr;
+  Touch(Machine::kDestination, home);
+  return it->second.get();
+}
+
+NodeCore::Impl::SourceEntry* NodeCore::Impl::EnsureSource(const NodeId& destination) {
+  const auto it = sources.find(destination);
+  if (it != sources.end()) return &it->second;
+  if (sources.size() + destinations.size() >= config.streams_max) return nullptr;
+  SourceEntry& entry = sources[destination];
+  entry.rate_since = now;
+  entry.end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, destination},
+                                             own, std::vector<StreamRecord>{});
+  Touch(Machine::kSource, destination);
+  return &entry;
+}
+
+StreamDestination* NodeCore::Impl::EnsureDestination(const NodeId& source) {
+  const auto it = destinations.find(source);
+  if (it != destinations.end()) return it->second.get();
+  if (sources.size() + destinations.size() >= config.streams_max) return nullptr;
+  auto& end = destinations[source];
+  end = std::make_unique<StreamDestination>(config.stream, StreamId{source, config.self}, own,
+                                            std::vector<StreamRecord>{});
+  return end.get();
+}
+
+void NodeCore::Impl::EnsurePrefilled() {
+  if (!config.pool.prefill || config.routing.saes.empty()) return;
+  for (const NodeId& home : routing->Homes()) {
+    if (home == config.self && config.routing.saes.size() < 2) continue;
+    EnsureSource(home);
+  }
+}
+
+bool NodeCore::Impl::InUse(const SourceEntry& entry) const {
+  return config.pool.prefill || (entry.used_until && now < *entry.used_until);
+}
+
+uint64_t NodeCore::Impl::TargetOf(const NodeId&, const SourceEntry& entry) const {
+  return InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
+}
+
+// ---- Segments.
+
+void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
+  if (now < entry.not_before) return;
+  entry.blocked = false;
+  const uint64_t target = TargetOf(destination, entry);
+  if (target == 0) return;
+  for (uint32_t i = 0; i < config.stream.segments_in_flight_max; ++i) {
+    const auto wish = entry.end->NextSegment(now, target);
+    if (!wish) return;
+    if (!LaunchOne(destination, entry, *wish)) {
+      entry.blocked = true;
+      entry.backoff = std::clamp(entry.backoff * 2, config.pool.pace, kBackoffMax);
+      entry.not_before = now + entry.backoff;
+      return;
+    }
+    entry.backoff = {};
+  }
+}
+
+bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
+                               StreamSource::Wish wish) {
+  if (destination == config.self) {
+    SecretBytes payload(kSegmentHeadBytes + wish.body_bytes);
+    entropy.Fill(payload.ExposeMutable(SecretAccess::ForRelay()));
+    SecretBytes copy = payload.Duplicate(SecretAccess::ForRelay());
+    auto launched =
+        entry.end->Launch(now, wish, {config.self}, std::move(payload), stream_out);
+    entry.last_path = launched.segment.path;
+    launched.segment.payload = std::move(copy);
+    segments_to_self.push_back(std::move(launched.segment));
+    Touch(Machine::kSource, destination);
+    return true;
+  }
+  std::vector<NodeId> path = routing->PathFor(destination, wish.body_bytes + 64);
+  if (path.size() < 2 && wish.kind == SegmentKind::kBody) {
+    // A thin network still carries thin segments.
+    wish.body_bytes = std::max(kBodyBytesMin, wish.body_bytes / 8 / 4 * 4);
+    path = routing->PathFor(destination, wish.body_bytes + 64);
+  }
+  if (path.size() < 2 || path.size() > kPathNodesMax) return false;
+  const auto link = links.find(path[1]);
+  if (link == links.end() || !link->second.was_open) return false;
+  const uint64_t overhead = kTagPadBytes + kSegmentHeadBytes;
+  const uint64_t free = link->second.end->SendableBytes();
+  if (wish.kind == SegmentKind::kBody && free < overhead + wish.body_bytes &&
+      free >= overhead + kBodyBytesMin) {
+    wish.body_bytes = static_cast<uint32_t>((free - overhead) / 4 * 4);
+  }
+  auto pads = link->second.end->TakeForSending(
+      now, static_cast<uint32_t>(kSegmentHeadBytes) + wish.body_bytes);
+  Touch(Machine::kLink, path[1]);
+  if (!pads.ok()) return false;
+  // The first hop is free: the payload is the pad itself, and nothing of it is sent.
+  SecretBytes payload = pads->pad.Duplicate(SecretAccess::ForRelay());
+  const NodeId next = path[1];
+  entry.last_path = path;
+  auto launched = entry.end->Launch(now, wish, std::move(path), std::move(payload), stream_out);
+  const Segment& segment = launched.segment;
+  const uint64_t number = next_relay++;
+  relays[number] = {destination, segment.at, now + config.stream.segment_timeout};
+  RelayFrame frame;
+  frame.link_session = link->second.end->session();
+  frame.relay = {config.self, own, number};
+  frame.kind = segment.kind;
+  frame.stream = segment.stream;
+  frame.session = segment.session;
+  frame.at = segment.at;
+  frame.body_bytes = wish.body_bytes;
+  frame.path = segment.path;
+  frame.hop = 0;
+  frame.remaining_ms = static_cast<uint32_t>(config.stream.segment_timeout.millis());
+  frame.check = segment.check;
+  SealFrame(frame, *pads, pads->pad, /*first_hop=*/true);
+  ++counters["relay_frames_originated"];
+  counters["relay_bytes_originated"] += wish.body_bytes;
+  Emit(SendToPeer{next, std::move(frame)}, std::max(launched.after, pads->after));
+  return true;
+}
+
+void NodeCore::Impl::OnFrame(const NodeId& from, RelayFrame frame) {
+  LinkEntry& link = links.at(from);
+  if (!CheckShape(frame, config.self, from).ok()) {
+    ++counters["relay_malformed"];
+    return;
+  }
+  auto pads = link.end->TakeForReceiving(frame.link_session, frame.pads);
+  Touch(Machine::kLink, from);
+  if (!pads.ok()) {
+    // Seen before, or of another session: nothing in it can be believed, so nobody is answered.
+    ++counters["relay_bad_pads"];
+    return;
+  }
+  auto payload = OpenFrame(frame, *pads);
+  if (!payload.ok()) {
+    ++counters["relay_failed_tags"];
+    Emit(AlarmRaised{"failed_tag", absl::StrCat("a frame from ", from.value, " failed its tag")},
+         0);
+    LinkOut out(*this, from);
+    link.end->OnFailedTag(now, out);
+    LinkMayHaveChanged(from);
+    return;
+  }
+  ++counters["relay_frames_received"];
+  counters["relay_bytes_received"] += frame.body_bytes;
+  if (frame.path.back() == config.self) {
+    Segment segment;
+    segment.stream = frame.stream;
+    segment.kind = frame.kind;
+    segment.session = frame.session;
+    segment.at = frame.at;
+    segment.path = std::move(frame.path);
+    segment.check = frame.check;
+    segment.payload = *std::move(payload);
+    DeliverSegment(std::move(segment));
+    return;
+  }
+  ForwardFrame(std::move(frame), *payload);
+}
+
+void NodeCore::Impl::ForwardFrame(RelayFrame frame, const SecretBytes& payload) {
+  const NodeId next = frame.path[frame.hop + 2u];
+  const auto link = links.find(next);
+  if (link == links.end() || !link->second.was_open) {
+    Refuse(frame, RefusalReason::kLinkDown);
+    return;
+  }
+  auto pads = link->second.end->TakeForSending(now, static_cast<uint32_t>(payload.size()));
+  Touch(Machine::kLink, next);
+  if (!pads.ok()) {
+    Refuse(frame, RefusalReason::kNoPad);
+    return;
+  }
+  ++frame.hop;
+  frame.link_session = link->second.end->session();
+  SealFrame(frame, *pads, payload, /*first_hop=*/false);
+  ++counters["relay_frames_forwarded"];
+  counters["relay_bytes_forwarded"] += frame.body_bytes;
+  const WriteSeq after = pads->after;
+  Emit(SendToPeer{next, std::move(frame)}, after);
+}
+
+void NodeCore::Impl::Refuse(const RelayFrame& frame, RefusalReason reason) {
+  ++counters[absl::StrCat("relay_refused_", NameOf(reason))];
+  SendControl(frame.relay.source, RelayRefusal{frame.relay, config.self, reason}, 0);
+}
+
+void NodeCore::Impl::DeliverSegment(Segment segment) {
+  if (segment.stream.destination != config.self) return;
+  const NodeId source = segment.stream.source;
+  // Only an opening makes an end: a stray body has no keys to be checked against.
+  StreamDestination* end = segment.kind == SegmentKind::kOpening ? EnsureDestination(source)
+                                                                  : DestinationFrom(source);
+  if (end == nullptr) {
+    ++counters["segments_without_stream"];
+    return;
+  }
+  end->OnSegment(now, std::move(segment), stream_out);
+  ++counters["segments_delivered"];
+  Touch(Machine::kDestination, source);
+}
+
+// ---- Control.
+
+void NodeCore::Impl::SendControl(const NodeId& to,
+                                 std::variant<StreamMessage, RelayRefusal> body, WriteSeq after) {
+  if (to == config.self) {
+    to_self.push_back(std::move(body));
+    return;
+  }
+  RoutedControl control;
+  control.from = config.self;
+  control.to = to;
+  control.hop_limit = kHopLimit;
+  control.body = std::move(body);
+  Pass(std::move(control), after);
+}
+
+void NodeCore::Impl::Pass(RoutedControl control, WriteSeq after) {
+  const auto next = routing->NextHop(control.to);
+  const auto link = next ? links.find(*next) : links.end();
+  if (link == links.end() || !link->second.was_open) {
+    ++counters["control_without_route"];
+    return;
+  }
+  control.link_session = link->second.end->session();
+  control.mac = link->second.end->Authenticate(LayoutOf(control).bytes());
+  ++counters["control_sent"];
+  Emit(SendToPeer{*next, std::move(control)}, after);
+}
+
+void NodeCore::Impl::OnControl(const NodeId& from, RoutedControl control) {
+  const LinkEntry& link = links.at(from);
+  if (!link.end->session_open() || control.link_session != link.end->session() ||
+      !EqualConstantTime(link.end->Authenticate(LayoutOf(control).bytes()), control.mac)) {
+    ++counters["control_bad_macs"];
+    return;
+  }
+  if (control.to == config.self) {
+    TakeControl(std::move(control.body));
+    return;
+  }
+  if (control.hop_limit <= 1) {
+    ++counters["control_expired"];
+    return;
+  }
+  --control.hop_limit;
+  ++counters["control_forwarded"];
+  Pass(std::move(control), 0);
+}
+
+void NodeCore::Impl::TakeControl(std::variant<StreamMessage, RelayRefusal> body) {
+  if (const auto* refusal = std::get_if<RelayRefusal>(&body)) {
+    ++counters[absl::StrCat("relays_lost_", NameOf(refusal->reason))];
+    if (refusal->relay.source != config.self || refusal->relay.incarnation != own) return;
+    const auto relay = relays.find(refusal->relay.number);
+    if (relay == relays.end()) return;
+    SourceEntry& entry = sources.at(relay->second.destination);
+    entry.end->OnLost(now, relay->second.at, stream_out);
+    // The way was not free after all; give its links time to lease.
+    entry.blocked = true;
+    entry.backoff = std::clamp(entry.backoff * 2, config.pool.pace * 5, kBackoffMax);
+    entry.not_before = now + entry.backoff;
+    Touch(Machine::kSource, relay->second.destination);
+    relays.erase(relay);
+    return;
+  }
+  const auto& message = std::get<StreamMessage>(body);
+  const StreamId stream = std::visit([](const auto& m) { return m.stream; }, message);
+  const bool for_destination = std::holds_alternative<SourceHello>(message) ||
+                               std::holds_alternative<StreamLeaseRequest>(message);
+  if (for_destination) {
+    if (stream.destination != config.self) return;
+    StreamDestination* end = DestinationFrom(stream.source);
+    if (end == nullptr) {
+      // A source that speaks of an epoch which this store never saw.
+      if (const auto* hello = std::get_if<SourceHello>(&message)) {
+        SendControl(stream.source, LacksKey{stream, hello->epoch, hello->source}, start_seq);
+      }
+      return;
+    }
+    end->OnMessage(now, message, stream_out);
+    Touch(Machine::kDestination, stream.source);
+    if (rollback_found) BurnAfterRollback();
+  } else {
+    const auto source = sources.find(stream.destination);
+    if (stream.source != config.self || source == sources.end()) return;
+    source->second.end->OnMessage(now, message, stream_out);
+    Touch(Machine::kSource, stream.destination);
+  }
+}
+
+}  // namespace keyhop

@@ -1,0 +1,58 @@
+#include <utility>
+
+#include "trusted_node/core/node/node_impl.h"
+
+namespace keyhop {
+
+NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
+  NodeSnapshot snapshot;
+  snapshot.self = config.self;
+  snapshot.incarnation = own;
+  for (const auto& [peer, link] : links) {
+    snapshot.links.emplace(link.end->config().id, std::pair(peer, link.end->Levels()));
+    snapshot.peers[peer] = link.connected;
+  }
+  uint64_t burnt = 0;
+  uint64_t acknowledged = 0;
+  uint64_t epochs = 0;
+  for (const auto& [destination, entry] : sources) {
+    const SourceLevels levels = entry.end->Levels();
+    const SourceCounters& counts = entry.end->counters();
+    burnt += counts.burnt_bytes;
+    acknowledged += counts.acknowledged_bytes;
+    epochs += counts.epochs_opened;
+    const int64_t ms = (at - entry.rate_since).millis();
+    snapshot.pools.push_back(
+        {.stream = {config.self, destination},
+         .session_open = levels.session_open,
+         .epoch = levels.epoch,
+         .open_bytes = levels.open_bytes,
+         .stock_bytes = levels.stock_bytes,
+         .in_flight_bytes = levels.in_flight_bytes,
+         .target_bytes = config.pool.prefill || (entry.used_until && at < *entry.used_until)
+                             ? config.pool.target_bytes
+                             : config.pool.idle_bytes,
+         .refill_bytes_per_s = ms <= 0 ? 0 : counts.acknowledged_bytes * 1000 /
+                                                  static_cast<uint64_t>(ms),
+         .last_path = entry.last_path});
+  }
+  snapshot.counters = counters;
+  snapshot.counters["stream_burnt_bytes"] = burnt;
+  snapshot.counters["stream_acknowledged_bytes"] = acknowledged;
+  snapshot.counters["epochs_opened"] = epochs;
+  uint64_t failed_checks = 0;
+  uint64_t dropped = 0;
+  for (const auto& [source, end] : destinations) {
+    snapshot.served_streams += end->serving() ? 1 : 0;
+    failed_checks += end->counters().failed_checks;
+    dropped += end->counters().dropped;
+    burnt += end->counters().burnt_bytes;
+  }
+  snapshot.counters["segments_failed_checks"] = failed_checks;
+  snapshot.counters["segments_dropped"] = dropped;
+  snapshot.counters["routing_alarms"] = routing->alarms();
+  snapshot.database = routing->Database();
+  return snapshot;
+}
+
+}  // namespace keyhop
