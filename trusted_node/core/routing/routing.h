@@ -1,6 +1,7 @@
 #ifndef KEYHOP_TRUSTED_NODE_CORE_ROUTING_ROUTING_H_
 #define KEYHOP_TRUSTED_NODE_CORE_ROUTING_ROUTING_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,6 +17,11 @@
 
 namespace keyhop {
 
+// Limits of one node's record; what the configuration may ask for.
+inline constexpr size_t kLinksPerNodeMax = 1'024;
+inline constexpr size_t kSaesPerNodeMax = 4'096;
+inline constexpr uint32_t kSaeNumberMax = (uint32_t{1} << 18) - 1;
+
 // One direction of a link as its sending end sees it.
 struct LinkAdvert {
   LinkId link;
@@ -29,7 +35,8 @@ struct SaeAdvert {
   uint32_t number = 0;  // Registration number, 18 bits, given by the home, never given again.
   friend auto operator<=>(const SaeAdvert&, const SaeAdvert&) = default;
 };
-// What one node floods about itself. The newest sequence wins.
+// What one node floods about itself. The newest sequence wins. In canonical order: links ascending
+// by ID, SAEs ascending by name; a record in another order, or past a limit, is refused.
 struct LinkState {
   NodeId origin;
   uint64_t sequence = 0;
@@ -45,7 +52,7 @@ struct DirectoryRecord {
   NodeId home;
   uint32_t number = 0;
 };
-// Durable. Key: none. This node's own sequence, reserved in runs.
+// Durable. Key: none. This node's own sequence, reserved in runs: none above was ever used.
 struct RoutingRecord {
   uint64_t sequence_reserved = 0;
   uint32_t next_number = 1;  // Of the SAEs that register here.
@@ -86,7 +93,18 @@ struct SaeEntry {
 };
 
 // Link-state database, SAE directory and shortest paths (DESIGN §5). Pure; not thread-safe.
-// Alarms counted: a second claim to an SAE's name (the first stays), a bad signature.
+//
+// A record is taken when it is newer than what is known, well formed and signed by its origin; then
+// it goes on to all neighbours but its sender. Who sends an older one gets ours. What is not
+// renewed within `expiry` (by the local time of arrival) is not used for paths and not told any
+// more, but remembered, and so are the SAEs that it named.
+//
+// The first claim to an SAE's name stays, durably. A home may correct a number of its own (it was
+// restored from an old image). When this node's own record comes back from a life that it does not
+// remember, it goes on above that sequence and takes over the numbers that were given then.
+//
+// Alarms counted: a second home's claim to a name, a changed number, a malformed or badly signed
+// record, a full table, and this node's own unremembered records.
 class Routing {
  public:
   Routing(RoutingConfig config, LinkStateAuthority& authority,
@@ -114,9 +132,10 @@ class Routing {
   std::optional<SaeEntry> FindSae(const SaeId& sae) const;
   // The SAE that has `number` at this node.
   std::optional<SaeId> LocalSae(uint32_t number) const;
-  // Nodes known now (not expired), and all nodes that are home to an SAE.
+  // This node and all known now (not expired), and all nodes that are home to an SAE.
   std::vector<NodeId> Nodes() const;
   std::set<NodeId> Homes() const;
+  // Of the same nodes, ascending by origin; this node's own as it was flooded last.
   std::vector<LinkState> Database() const;
   uint64_t alarms() const;
 

@@ -1,0 +1,119 @@
+#include "trusted_node/core/routing/sae_directory.h"
+
+#include <algorithm>
+
+namespace keyhop {
+
+SaeDirectory::SaeDirectory(const RoutingConfig& config,
+                           const std::vector<DirectoryRecord>& recovered, uint32_t next_number)
+    : self_(config.self),
+      saes_max_(config.saes_max),
+      configured_(config.saes.begin(), config.saes.end()),
+      next_number_(std::max(next_number, 1u)) {
+  for (const DirectoryRecord& record : recovered) Put(record.sae, record.home, record.number);
+}
+
+DirectoryRecord SaeDirectory::Put(const SaeId& sae, const NodeId& home, uint32_t number) {
+  const auto [entry, is_new] = entries_.insert_or_assign(sae, SaeEntry{home, number});
+  if (is_new) ++entries_of_home_[home];
+  if (home == self_) {
+    local_.insert_or_assign(number, sae);
+    next_number_ = std::max(next_number_, number + 1);
+  }
+  return {sae, home, number};
+}
+
+bool SaeDirectory::HasRoomFor(const NodeId& home) const {
+  if (entries_.size() >= saes_max_) return false;
+  const auto it = entries_of_home_.find(home);
+  return it == entries_of_home_.end() || it->second < kEntriesPerHomeMax;
+}
+
+std::vector<DirectoryRecord> SaeDirectory::RegisterConfigured(uint64_t& refused) {
+  std::vector<DirectoryRecord> records;
+  for (const SaeId& sae : configured_) {
+    const auto it = entries_.find(sae);
+    if (it != entries_.end()) {
+      if (it->second.home != self_) ++refused;
+      continue;
+    }
+    if (next_number_ > kSaeNumberMax || !HasRoomFor(self_)) {
+      ++refused;
+      continue;
+    }
+    records.push_back(Put(sae, self_, next_number_));
+  }
+  return records;
+}
+
+SaeDirectory::Claim SaeDirectory::Take(const NodeId& home, const SaeAdvert& advert) {
+  const auto it = entries_.find(advert.sae);
+  if (it == entries_.end()) {
+    if (!HasRoomFor(home)) return Claim::kRefused;
+    Put(advert.sae, home, advert.number);
+    return Claim::kNew;
+  }
+  if (it->second.home != home) return Claim::kRefused;
+  if (it->second.number == advert.number) return Claim::kKnown;
+  Put(advert.sae, home, advert.number);
+  return Claim::kRenumbered;
+}
+
+std::vector<DirectoryRecord> SaeDirectory::AdoptOwn(const std::vector<SaeAdvert>& adverts) {
+  std::vector<DirectoryRecord> records;
+  std::set<SaeId> displaced;
+  for (const SaeAdvert& advert : adverts) next_number_ = std::max(next_number_, advert.number + 1);
+  for (const SaeAdvert& advert : adverts) {
+    const auto known = entries_.find(advert.sae);
+    if (known != entries_.end() && known->second.home != self_) continue;
+    if (known != entries_.end() && known->second.number == advert.number) continue;
+    const auto holder = local_.find(advert.number);
+    if (holder != local_.end() && holder->second != advert.sae) displaced.insert(holder->second);
+    records.push_back(Put(advert.sae, self_, advert.number));
+  }
+  for (const SaeAdvert& advert : adverts) displaced.erase(advert.sae);
+  for (const SaeId& sae : displaced) {
+    if (next_number_ <= kSaeNumberMax) {
+      records.push_back(Put(sae, self_, next_number_));
+    } else {
+      entries_.erase(sae);  // No number is left for it: it is not registered any more.
+      --entries_of_home_[self_];
+    }
+  }
+  return records;
+}
+
+std::optional<SaeEntry> SaeDirectory::Find(const SaeId& sae) const {
+  const auto it = entries_.find(sae);
+  if (it == entries_.end()) return std::nullopt;
+  if (it->second.home == self_ && !configured_.contains(sae)) return std::nullopt;
+  return it->second;
+}
+
+std::optional<SaeId> SaeDirectory::FindLocal(uint32_t number) const {
+  const auto it = local_.find(number);
+  if (it == local_.end()) return std::nullopt;
+  return it->second;
+}
+
+std::vector<SaeAdvert> SaeDirectory::Configured() const {
+  std::vector<SaeAdvert> adverts;
+  for (const SaeId& sae : configured_) {
+    const auto it = entries_.find(sae);
+    if (it != entries_.end() && it->second.home == self_) {
+      adverts.push_back({sae, it->second.number});
+    }
+  }
+  return adverts;
+}
+
+std::set<NodeId> SaeDirectory::Homes() const {
+  std::set<NodeId> homes;
+  for (const auto& [home, count] : entries_of_home_) {
+    if (home != self_) homes.insert(home);
+  }
+  if (!Configured().empty()) homes.insert(self_);
+  return homes;
+}
+
+}  // namespace keyhop
