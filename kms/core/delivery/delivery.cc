@@ -88,9 +88,9 @@ std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
     }
   }
   if (!request.extension_mandatory.empty()) {
-    return BadRequest(kExtensionUnmet, {{"extension_mandatory_unmet",
-                                         request.extension_mandatory.front() +
-                                             " could not be met"}});
+    return BadRequest(
+        kExtensionUnmet,
+        {{"extension_mandatory_unmet", request.extension_mandatory.front() + " could not be met"}});
   }
   return std::nullopt;
 }
@@ -103,8 +103,8 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
   const auto slave = context.FindSae(request.slave);
   StreamSource* source = context.SourceTo(slave->home);
   if (source == nullptr) {
-    return Refusal{Refusal::Kind::kExhausted, "too many pairs in use at this KME", {},
-                   config_.retry_after};
+    return Refusal{
+        Refusal::Kind::kExhausted, "too many pairs in use at this KME", {}, config_.retry_after};
   }
   const uint64_t size_bits = request.size_bits.value_or(config_.key_size_bits);
   const uint32_t bytes = static_cast<uint32_t>(size_bits / 8);
@@ -118,8 +118,8 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
   KeyContainer container;
   container.keys.reserve(draft->keys.size());
   for (StreamSource::Drawn& drawn : draft->keys) {
-    const KeyIdBinding binding{{context.Self(), slave->home}, drawn.epoch, request.caller,
-                               request.slave};
+    const KeyIdBinding binding{
+        {context.Self(), slave->home}, drawn.epoch, request.caller, request.slave};
     const KeyLocation at{drawn.offset, bytes, slave->number};
     container.keys.push_back(
         {MakeKeyId(source->IdKey(drawn.epoch), binding, at), std::move(drawn.key)});
@@ -129,8 +129,7 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
 }
 
 Delivery::Bucket& Delivery::BucketOf(Instant now, const SaeId& sae) {
-  const auto [it, fresh] =
-      buckets_.try_emplace(sae, Bucket{config_.failed_fetches_burst, now});
+  const auto [it, fresh] = buckets_.try_emplace(sae, Bucket{config_.failed_fetches_burst, now});
   Bucket& bucket = it->second;
   const int64_t grown = (now - bucket.refilled).ns / config_.failed_fetch_refill.ns;
   if (grown > 0) {
@@ -152,8 +151,8 @@ Outcome<KeyContainer> Delivery::Fetch(Instant now, const FetchRequest& request,
   }
   Bucket& bucket = BucketOf(now, request.caller);
   if (bucket.tokens == 0) {
-    return Refusal{Refusal::Kind::kExhausted, "too many failed fetches; retry later", {},
-                   config_.retry_after};
+    return Refusal{
+        Refusal::Kind::kExhausted, "too many failed fetches; retry later", {}, config_.retry_after};
   }
   const auto fail = [&bucket](Refusal refusal) {
     --bucket.tokens;

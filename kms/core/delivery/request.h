@@ -72,8 +72,8 @@ struct PairStatus {
 // Why a request was refused; `message` is safe to show to the caller.
 struct Refusal {
   enum class Kind {
-    kBadRequest,    // REST 400, gRPC INVALID_ARGUMENT: can never succeed.
-    kNotFound,      // REST 400, gRPC NOT_FOUND: unknown or used key_ID, or not held here for anyone.
+    kBadRequest,  // REST 400, gRPC INVALID_ARGUMENT: can never succeed.
+    kNotFound,    // REST 400, gRPC NOT_FOUND: unknown or used key_ID, or not held here for anyone.
     kUnauthorized,  // REST 401, gRPC PERMISSION_DENIED.
     kUnavailable,   // REST 503, gRPC UNAVAILABLE: no key or no peer now; retry.
     kExhausted,     // REST 503, gRPC RESOURCE_EXHAUSTED: a limit.
@@ -100,8 +100,10 @@ class DeliveryPort {
 
 // The texts that ETSI GS QKD 014 fixes.
 inline constexpr char kSizeNotMultipleOf8[] = "size shall be a multiple of 8";
-inline constexpr char kExtensionUnsupported[] = "not all extension_mandatory parameters are supported";
-inline constexpr char kExtensionUnmet[] = "not all extension_mandatory request options could be met";
+inline constexpr char kExtensionUnsupported[] =
+    "not all extension_mandatory parameters are supported";
+inline constexpr char kExtensionUnmet[] =
+    "not all extension_mandatory request options could be met";
 inline constexpr char kOptionalUnhandled[] = "not all extension_optional request options handled";
 inline constexpr char kKeysNotFound[] = "one or more keys specified are not found on KME";
 

@@ -8,18 +8,18 @@
 namespace keyhop {
 
 struct StreamConfig {
-  uint32_t segment_body_bytes = 4096;       // At most; a unit at the destination is one segment.
+  uint32_t segment_body_bytes = 4096;  // At most; a unit at the destination is one segment.
   uint32_t segments_in_flight_max = 16;
   Duration segment_timeout = Duration::Seconds(5);  // Then burnt, never sent again.
-  uint64_t reserve_bytes = 64 * 1024;       // Offsets are reserved durably in runs of this size.
-  uint64_t lease_bytes_min = 1024;          // Less acknowledged stock is not leased, unless drawn from.
-  uint64_t lease_bytes_max = 64 * 1024;     // Of one lease.
-  Duration retry = Duration::Millis(300);   // Of hellos and lease requests.
+  uint64_t reserve_bytes = 64 * 1024;  // Offsets are reserved durably in runs of this size.
+  uint64_t lease_bytes_min = 1024;     // Less acknowledged stock is not leased, unless drawn from.
+  uint64_t lease_bytes_max = 64 * 1024;    // Of one lease.
+  Duration retry = Duration::Millis(300);  // Of hellos and lease requests.
   Duration lease_life = Duration::Seconds(3600);
   Duration fetch_life = Duration::Seconds(3600);  // How much longer the destination keeps a key.
   Duration epoch_interval_min = Duration::Seconds(60);  // Between epochs that worked.
   Duration report_interval = Duration::Seconds(1);      // Of the destination's version, if it grew.
-  uint32_t units_max = 16'384;              // At one destination; past it segments are dropped.
+  uint32_t units_max = 16'384;  // At one destination; past it segments are dropped.
 };
 
 }  // namespace keyhop

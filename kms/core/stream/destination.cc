@@ -147,8 +147,7 @@ void StreamDestination::OnOpening(Segment segment, StreamOutbox& out) {
     // opening would hide that this end was restored. Of the rest two epochs are kept.
     for (auto it = units_.begin(); it != units_.end();) {
       const Unit& unit = it->second;
-      const bool keep =
-          unit.leased && !unit.before_start && it->first.epoch + 1 >= number;
+      const bool keep = unit.leased && !unit.before_start && it->first.epoch + 1 >= number;
       it = keep ? std::next(it) : Drop(it, /*burnt=*/true, out);
     }
     out.Write(EpochRecord{stream_, false, number,
@@ -181,12 +180,12 @@ void StreamDestination::OnBody(Segment segment, StreamOutbox& out) {
   bool overlaps = next != units_.end() && next->first < end;
   if (next != units_.begin()) {
     const auto before = std::prev(next);
-    overlaps |= before->first.epoch == at.epoch &&
-                before->first.offset + before->second.length > at.offset;
+    overlaps |=
+        before->first.epoch == at.epoch && before->first.offset + before->second.length > at.offset;
   }
   if (!mine || at < mark_ || at.offset % kWord != 0 || length % kWord != 0 || overlaps ||
-      !epochs_.contains(at.epoch) || at.epoch != top_epoch_ ||
-      units_.size() >= config_.units_max || end.offset >= (uint64_t{1} << 44)) {
+      !epochs_.contains(at.epoch) || at.epoch != top_epoch_ || units_.size() >= config_.units_max ||
+      end.offset >= (uint64_t{1} << 44)) {
     ++counters_.dropped;
     return;
   }
@@ -235,11 +234,11 @@ void StreamDestination::SayHello(uint64_t epoch, Incarnation echo, StreamOutbox&
 }
 
 void StreamDestination::On(Instant now, const SourceHello& m, StreamOutbox& out) {
-  if (!epochs_.contains(m.epoch)) {
+  // Under the same number a restored source may have another key.
+  if (!epochs_.contains(m.epoch) || !CheckMac(m.epoch, LayoutOf(m), m.mac)) {
     out.Send(stream_.source, LacksKey{stream_, m.epoch, m.source}, last_write_);
     return;
   }
-  if (!CheckMac(m.epoch, LayoutOf(m), m.mac)) return;
   if (m.echo != own_) {
     SayHello(m.epoch, m.source, out);
     return;
@@ -254,8 +253,7 @@ void StreamDestination::On(Instant now, const SourceHello& m, StreamOutbox& out)
     out.RollbackFound();
     return;
   }
-  const bool news = peer_ != m.source;
-  if (news) {
+  if (peer_ != m.source) {
     peer_ = m.source;
     lease_number_ = 0;
     lease_answer_.reset();
@@ -271,8 +269,8 @@ void StreamDestination::On(Instant now, const SourceHello& m, StreamOutbox& out)
   }
   next_hello_.reset();
   if (!next_report_) next_report_ = now + config_.report_interval;
-  // The source wants to know that it was heard, and a mark beyond its own.
-  if (news || m.mark < mark_) SayHello(m.epoch, m.source, out);
+  // The source wants to know that it was heard; it answers only while it is not.
+  SayHello(m.epoch, m.source, out);
 }
 
 void StreamDestination::On(Instant now, const StreamLeaseRequest& m, StreamOutbox& out) {

@@ -1,7 +1,7 @@
 #include "kms/core/stream/key_id.h"
 
-#include <array>
 #include <algorithm>
+#include <array>
 
 #include "kms/base/byte_writer.h"
 #include "kms/base/check.h"

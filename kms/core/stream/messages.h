@@ -121,9 +121,8 @@ struct VersionReport {
   Mac mac = {};
 };
 
-using StreamMessage =
-    std::variant<SourceHello, StreamLeaseRequest, DestinationHello, LacksKey, OpeningAnswer,
-                 SegmentAck, StreamLeaseAnswer, VersionReport>;
+using StreamMessage = std::variant<SourceHello, StreamLeaseRequest, DestinationHello, LacksKey,
+                                   OpeningAnswer, SegmentAck, StreamLeaseAnswer, VersionReport>;
 
 }  // namespace keyhop
 

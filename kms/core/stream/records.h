@@ -24,10 +24,10 @@ struct EpochKeys {
 // Source, key: stream.
 struct SourceRecord {
   StreamId stream;
-  uint64_t top_epoch = 0;             // The highest number known at either end.
-  StreamAddress reserved = {};        // Offsets below may have been sent; they never return.
-  StreamAddress mark = {};            // All below may have been leased.
-  uint64_t version_seen = 0;          // The highest version of the destination heard of.
+  uint64_t top_epoch = 0;       // The highest number known at either end.
+  StreamAddress reserved = {};  // Offsets below may have been sent; they never return.
+  StreamAddress mark = {};      // All below may have been leased.
+  uint64_t version_seen = 0;    // The highest version of the destination heard of.
 };
 // Both ends, key: end, stream, number. Absent keys erase it.
 struct EpochRecord {
@@ -68,8 +68,8 @@ struct UnitStateRecord {
   Duration life_left = {};
 };
 
-using StreamRecord = std::variant<SourceRecord, EpochRecord, SourceSegmentRecord,
-                                  DestinationRecord, UnitBodyRecord, UnitStateRecord>;
+using StreamRecord = std::variant<SourceRecord, EpochRecord, SourceSegmentRecord, DestinationRecord,
+                                  UnitBodyRecord, UnitStateRecord>;
 
 }  // namespace keyhop
 

@@ -107,9 +107,8 @@ std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
   return Wish{SegmentKind::kBody, static_cast<uint32_t>(bytes)};
 }
 
-StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish,
-                                            std::vector<NodeId> path, SecretBytes payload,
-                                            StreamOutbox& out) {
+StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::vector<NodeId> path,
+                                            SecretBytes payload, StreamOutbox& out) {
   KEYHOP_CHECK(payload.size() == kSegmentHeadBytes + wish.body_bytes, "payload as wished");
   Launched launched;
   Segment& segment = launched.segment;
@@ -220,7 +219,6 @@ void StreamSource::OpenSession(Incarnation destination) {
   runs_.clear();
   open_bytes_ = 0;
   pending_.reset();
-  lease_number_ = 0;
 }
 
 void StreamSource::RaiseMark(StreamAddress mark, StreamOutbox& out) {
@@ -296,8 +294,7 @@ void StreamSource::On(Instant now, const OpeningAnswer& m, StreamOutbox& out) {
   if (!opening_ || m.epoch != opening_->epoch || m.source != own_) return;
   const auto flight = in_flight_.find(*opening_);
   const auto payload = flight->second.payload.Expose(SecretAccess::ForCrypto());
-  const Tag tag =
-      OneTimeTag(payload.subspan(0, 16), payload.subspan(32, 16), LayoutOf(m).bytes());
+  const Tag tag = OneTimeTag(payload.subspan(0, 16), payload.subspan(32, 16), LayoutOf(m).bytes());
   if (!EqualConstantTime(tag, m.tag)) {
     ++counters_.bad_macs;
     return;
@@ -320,8 +317,7 @@ void StreamSource::On(Instant, const SegmentAck& m, StreamOutbox& out) {
   const auto it = in_flight_.find(m.at);
   if (it == in_flight_.end() || opening_ == m.at) return;
   const auto payload = it->second.payload.Expose(SecretAccess::ForCrypto());
-  const Tag tag =
-      OneTimeTag(payload.subspan(0, 16), payload.subspan(32, 16), LayoutOf(m).bytes());
+  const Tag tag = OneTimeTag(payload.subspan(0, 16), payload.subspan(32, 16), LayoutOf(m).bytes());
   if (!EqualConstantTime(tag, m.tag) || m.length_bytes != payload.size() - kSegmentHeadBytes) {
     ++counters_.bad_macs;
     return;
@@ -413,9 +409,8 @@ void StreamSource::Grant(PendingLease lease, const std::vector<Range>& lacking, 
   }
   for (auto& [offset, body] : lease.bodies) {
     const uint64_t end = offset + body.size();
-    const bool lacks = std::any_of(lacking.begin(), lacking.end(), [&](const Range& r) {
-      return r.begin < end && offset < r.end;
-    });
+    const bool lacks = std::any_of(lacking.begin(), lacking.end(),
+                                   [&](const Range& r) { return r.begin < end && offset < r.end; });
     if (lacks) {
       counters_.burnt_bytes += body.size();
     } else {

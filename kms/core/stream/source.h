@@ -157,8 +157,8 @@ class StreamSource {
   WriteSeq last_write_ = 0;
 
   bool want_epoch_ = true;
-  bool epoch_ready_ = false;   // The destination said, under its key, that it has the newest epoch.
-  bool heard_us_ = false;      // The destination's session with us is open.
+  bool epoch_ready_ = false;  // The destination said, under its key, that it has the newest epoch.
+  bool heard_us_ = false;     // The destination's session with us is open.
   Instant next_epoch_at_ = {};
   Duration epoch_backoff_ = Duration::Seconds(1);
   std::optional<StreamAddress> opening_;
@@ -170,7 +170,7 @@ class StreamSource {
   uint64_t stock_bytes_ = 0;
   uint64_t open_bytes_ = 0;
   std::deque<Run> runs_;
-  uint64_t lease_number_ = 0;
+  uint64_t lease_number_ = 0;  // Grows through all sessions of this start.
   std::optional<PendingLease> pending_;
   SourceCounters counters_;
 };

@@ -41,29 +41,25 @@ ByteWriter LayoutOf(const RoutedControl& c) {
   w.U8(0x52);
   keyhop::Lay(w, c.link_session);
   w.Text(c.from.value).Text(c.to.value).U8(c.hop_limit);
-  std::visit(Overload{
-                 [&](const RelayRefusal& r) {
-                   w.U8(0x53);
-                   Lay(w, r.relay);
-                   w.Text(r.at.value).U8(static_cast<uint8_t>(r.reason));
-                 },
-                 [&](const StreamMessage& m) {
-                   std::visit(Overload{
-                                  [&](const OpeningAnswer& x) {
-                                    w.Bytes(LayoutOf(x).bytes()).Bytes(x.tag);
-                                  },
-                                  [&](const SegmentAck& x) {
-                                    w.Bytes(LayoutOf(x).bytes()).Bytes(x.tag);
-                                  },
-                                  [&](const LacksKey& x) { w.Bytes(LayoutOf(x).bytes()); },
-                                  [&](const auto& x) {
-                                    w.Bytes(LayoutOf(x).bytes()).Bytes(x.mac);
-                                  },
-                              },
-                              m);
-                 },
-             },
-             c.body);
+  std::visit(
+      Overload{
+          [&](const RelayRefusal& r) {
+            w.U8(0x53);
+            Lay(w, r.relay);
+            w.Text(r.at.value).U8(static_cast<uint8_t>(r.reason));
+          },
+          [&](const StreamMessage& m) {
+            std::visit(
+                Overload{
+                    [&](const OpeningAnswer& x) { w.Bytes(LayoutOf(x).bytes()).Bytes(x.tag); },
+                    [&](const SegmentAck& x) { w.Bytes(LayoutOf(x).bytes()).Bytes(x.tag); },
+                    [&](const LacksKey& x) { w.Bytes(LayoutOf(x).bytes()); },
+                    [&](const auto& x) { w.Bytes(LayoutOf(x).bytes()).Bytes(x.mac); },
+                },
+                m);
+          },
+      },
+      c.body);
   return w;
 }
 

@@ -44,8 +44,7 @@ absl::Status Validate(const NodeConfig& config) {
           absl::StrCat("link ", link.config.id.value, " does not start at this node"));
     }
     if (!peers.insert(link.config.peer).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("two links to node ", link.config.peer.value));
+      return absl::InvalidArgumentError(absl::StrCat("two links to node ", link.config.peer.value));
     }
   }
   return absl::OkStatus();
@@ -80,41 +79,40 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
     }
   };
   for (Record& record : recovered) {
-    std::visit(
-        Overload{
-            [&](NodeRecord& r) { incarnation_counter = r.incarnation_counter; },
-            [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
-            [&](RoutingRecord& r) { routing_record = r; },
-            [&](LinkRecordVariant& r) {
-              const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
-              of_link[link].push_back(std::move(r));
-            },
-            [&](StreamRecord& r) {
-              const StreamId stream = std::visit([](const auto& x) { return x.stream; }, r);
-              const bool at_source = std::visit(
-                  Overload{[](const SourceRecord&) { return true; },
-                           [](const SourceSegmentRecord&) { return true; },
-                           [](const EpochRecord& x) { return x.at_source; },
-                           [](const auto&) { return false; }},
-                  r);
-              file_stream(stream, at_source, std::move(r));
-            },
-        },
-        record);
+    std::visit(Overload{
+                   [&](NodeRecord& r) { incarnation_counter = r.incarnation_counter; },
+                   [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
+                   [&](RoutingRecord& r) { routing_record = r; },
+                   [&](LinkRecordVariant& r) {
+                     const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
+                     of_link[link].push_back(std::move(r));
+                   },
+                   [&](StreamRecord& r) {
+                     const StreamId stream = std::visit([](const auto& x) { return x.stream; }, r);
+                     const bool at_source =
+                         std::visit(Overload{[](const SourceRecord&) { return true; },
+                                             [](const SourceSegmentRecord&) { return true; },
+                                             [](const EpochRecord& x) { return x.at_source; },
+                                             [](const auto&) { return false; }},
+                                    r);
+                     file_stream(stream, at_source, std::move(r));
+                   },
+               },
+               record);
   }
   own = {++incarnation_counter, entropy.NextU64()};
   for (LinkSetup& setup : config.links) {
     const NodeId peer = setup.config.peer;
     const LinkId id = setup.config.id;
-    KEYHOP_ASSIGN_OR_RETURN(auto end, LinkEnd::Create(setup.config, std::move(setup.key), own,
-                                                      std::move(of_link[id])));
+    KEYHOP_ASSIGN_OR_RETURN(
+        auto end, LinkEnd::Create(setup.config, std::move(setup.key), own, std::move(of_link[id])));
     links[peer].end = std::move(end);
     peer_of[id] = peer;
     Touch(Machine::kLink, peer);
   }
   for (auto& [node, records] : of_source) {
-    sources[node].end = std::make_unique<StreamSource>(
-        config.stream, StreamId{config.self, node}, own, std::move(records));
+    sources[node].end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, node},
+                                                       own, std::move(records));
     Touch(Machine::kSource, node);
   }
   for (auto& [node, records] : of_destination) {
@@ -192,14 +190,14 @@ void NodeCore::Impl::Start() {
 void NodeCore::Impl::On(PadBlockArrived input) {
   const auto peer = peer_of.find(input.link);
   if (peer == peer_of.end()) {
-    Emit(PadBlockTaken{input.token, absl::NotFoundError(absl::StrCat(
-                                        "no link ", input.link.value, " at this node"))},
+    Emit(PadBlockTaken{input.token, absl::NotFoundError(absl::StrCat("no link ", input.link.value,
+                                                                     " at this node"))},
          0);
     return;
   }
   LinkOut out(*this, peer->second);
-  auto taken = links.at(peer->second)
-                   .end->Take(now, input.book, input.block, std::move(input.bytes), out);
+  auto taken =
+      links.at(peer->second).end->Take(now, input.book, input.block, std::move(input.bytes), out);
   if (taken.ok()) {
     ++counters["pad_blocks_taken"];
     Emit(PadBlockTaken{input.token, absl::OkStatus()}, *taken);
@@ -353,8 +351,9 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
 void NodeCore::Impl::BurnAfterRollback() {
   rollback_found = false;
   ++counters["rollback_alarms"];
-  Emit(AlarmRaised{"rollback", "a peer remembers more of this node than its store does: all pads "
-                               "and stock are burnt"},
+  Emit(AlarmRaised{"rollback",
+                   "a peer remembers more of this node than its store does: all pads "
+                   "and stock are burnt"},
        0);
   for (auto& [peer, link] : links) {
     LinkOut out(*this, peer);

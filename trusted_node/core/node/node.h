@@ -102,8 +102,8 @@ struct LinkSetup {
   SecretBytes key;  // 32 bytes, pre-shared with the peer.
 };
 struct PoolConfig {
-  uint64_t target_bytes = 32 * 1024;     // Of a pair in use: leased and in stock.
-  uint64_t idle_bytes = 0;               // Of a pair that nobody drew from lately.
+  uint64_t target_bytes = 32 * 1024;         // Of a pair in use: leased and in stock.
+  uint64_t idle_bytes = 0;                   // Of a pair that nobody drew from lately.
   Duration in_use = Duration::Seconds(600);  // After the last draw.
   bool prefill = false;                  // Every pair with another home of SAEs counts as in use.
   Duration pace = Duration::Millis(20);  // Between two rounds of refill.
@@ -138,7 +138,7 @@ struct NodeSnapshot {
   std::vector<PoolLevels> pools;                          // This node as source.
   uint64_t served_streams = 0;                            // Heard as destination.
   std::vector<LinkState> database;
-  std::map<std::string, uint64_t> counters;               // Names as in docs/metrics.md.
+  std::map<std::string, uint64_t> counters;  // Names as in docs/metrics.md.
 };
 
 // The whole key manager of one node as one pure state machine: its link ends, its ends of pair

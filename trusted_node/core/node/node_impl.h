@@ -144,9 +144,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   std::unique_ptr<Routing> routing;
   std::map<NodeId, LinkEntry> links;  // By peer.
   std::map<LinkId, NodeId> peer_of;
-  std::map<NodeId, SourceEntry> sources;            // By destination.
+  std::map<NodeId, SourceEntry> sources;                              // By destination.
   std::map<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
-  std::map<uint64_t, RelayUnderWay> relays;         // By RelayId::number.
+  std::map<uint64_t, RelayUnderWay> relays;                           // By RelayId::number.
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};

@@ -77,8 +77,8 @@ NodeCore::Impl::SourceEntry* NodeCore::Impl::EnsureSource(const NodeId& destinat
   if (sources.size() + destinations.size() >= config.streams_max) return nullptr;
   SourceEntry& entry = sources[destination];
   entry.rate_since = now;
-  entry.end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, destination},
-                                             own, std::vector<StreamRecord>{});
+  entry.end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, destination}, own,
+                                             std::vector<StreamRecord>{});
   Touch(Machine::kSource, destination);
   return &entry;
 }
@@ -135,8 +135,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
     SecretBytes payload(kSegmentHeadBytes + wish.body_bytes);
     entropy.Fill(payload.ExposeMutable(SecretAccess::ForRelay()));
     SecretBytes copy = payload.Duplicate(SecretAccess::ForRelay());
-    auto launched =
-        entry.end->Launch(now, wish, {config.self}, std::move(payload), stream_out);
+    auto launched = entry.end->Launch(now, wish, {config.self}, std::move(payload), stream_out);
     entry.last_path = launched.segment.path;
     launched.segment.payload = std::move(copy);
     segments_to_self.push_back(std::move(launched.segment));
@@ -260,8 +259,8 @@ void NodeCore::Impl::DeliverSegment(Segment segment) {
   if (segment.stream.destination != config.self) return;
   const NodeId source = segment.stream.source;
   // Only an opening makes an end: a stray body has no keys to be checked against.
-  StreamDestination* end = segment.kind == SegmentKind::kOpening ? EnsureDestination(source)
-                                                                  : DestinationFrom(source);
+  StreamDestination* end =
+      segment.kind == SegmentKind::kOpening ? EnsureDestination(source) : DestinationFrom(source);
   if (end == nullptr) {
     ++counters["segments_without_stream"];
     return;
@@ -273,8 +272,8 @@ void NodeCore::Impl::DeliverSegment(Segment segment) {
 
 // ---- Control.
 
-void NodeCore::Impl::SendControl(const NodeId& to,
-                                 std::variant<StreamMessage, RelayRefusal> body, WriteSeq after) {
+void NodeCore::Impl::SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,
+                                 WriteSeq after) {
   if (to == config.self) {
     to_self.push_back(std::move(body));
     return;

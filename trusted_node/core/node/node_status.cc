@@ -32,8 +32,8 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
          .target_bytes = config.pool.prefill || (entry.used_until && at < *entry.used_until)
                              ? config.pool.target_bytes
                              : config.pool.idle_bytes,
-         .refill_bytes_per_s = ms <= 0 ? 0 : counts.acknowledged_bytes * 1000 /
-                                                  static_cast<uint64_t>(ms),
+         .refill_bytes_per_s =
+             ms <= 0 ? 0 : counts.acknowledged_bytes * 1000 / static_cast<uint64_t>(ms),
          .last_path = entry.last_path});
   }
   snapshot.counters = counters;

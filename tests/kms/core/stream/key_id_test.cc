@@ -1,0 +1,81 @@
+#include "kms/core/stream/key_id.h"
+
+#include <set>
+
+#include "gtest/gtest.h"
+#include "tests/kms/core/stream/stream_world.h"
+
+namespace keyhop {
+namespace {
+
+SecretBytes IdKey(uint8_t fill) {
+  SecretBytes key(32);
+  for (uint8_t& b : key.ExposeMutable(SecretAccess::ForTest())) b = fill++;
+  return key;
+}
+
+KeyIdBinding Binding() { return {{NodeId("a"), NodeId("b")}, 7, SaeId("master"), SaeId("slave")}; }
+
+TEST(KeyIdTest, ComesBackWithItsLocation) {
+  const SecretBytes key = IdKey(1);
+  TestRandom random(1);
+  for (int i = 0; i < 2000; ++i) {
+    const KeyLocation at{random.Below(uint64_t{1} << 44),
+                         1 + static_cast<uint32_t>(random.Below(4095)),
+                         static_cast<uint32_t>(random.Below(1u << 18))};
+    const KeyId id = MakeKeyId(key, Binding(), at);
+    EXPECT_EQ(PeekLocation(key, id), at);
+    EXPECT_TRUE(VerifyKeyId(key, Binding(), at, id));
+  }
+}
+
+TEST(KeyIdTest, IsAVersion4Uuid) {
+  const KeyId id = MakeKeyId(IdKey(1), Binding(), {4, 32, 5});
+  EXPECT_EQ(id[6] >> 4, 4);
+  EXPECT_EQ(id[8] >> 6, 2);
+}
+
+TEST(KeyIdTest, EveryChangedBitIsRefused) {
+  const SecretBytes key = IdKey(1);
+  const KeyId id = MakeKeyId(key, Binding(), {1024, 32, 5});
+  for (int bit = 0; bit < 128; ++bit) {
+    KeyId changed = id;
+    changed[bit / 8] ^= static_cast<uint8_t>(1u << (bit % 8));
+    EXPECT_FALSE(VerifyKeyId(key, Binding(), PeekLocation(key, changed), changed)) << bit;
+  }
+}
+
+TEST(KeyIdTest, BelongsToItsBindingAlone) {
+  const SecretBytes key = IdKey(1);
+  const KeyLocation at{1024, 32, 5};
+  const KeyId id = MakeKeyId(key, Binding(), at);
+  KeyIdBinding other = Binding();
+  other.master = SaeId("someone");
+  EXPECT_FALSE(VerifyKeyId(key, other, at, id));
+  other = Binding();
+  other.slave = SaeId("someone");
+  EXPECT_FALSE(VerifyKeyId(key, other, at, id));
+  other = Binding();
+  other.epoch = 8;
+  EXPECT_FALSE(VerifyKeyId(key, other, at, id));
+  other = Binding();
+  std::swap(other.stream.source, other.stream.destination);
+  EXPECT_FALSE(VerifyKeyId(key, other, at, id));
+  EXPECT_FALSE(VerifyKeyId(IdKey(2), Binding(), at, id));
+}
+
+TEST(KeyIdTest, NeighbouringLocationsLookUnrelated) {
+  const SecretBytes key = IdKey(1);
+  std::set<KeyId> ids;
+  std::set<uint8_t> first;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    const KeyId id = MakeKeyId(key, Binding(), {i * 32, 32, 5});
+    ids.insert(id);
+    first.insert(id[0]);
+  }
+  EXPECT_EQ(ids.size(), 1000u);
+  EXPECT_GT(first.size(), 200u);
+}
+
+}  // namespace
+}  // namespace keyhop
