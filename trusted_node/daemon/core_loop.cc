@@ -1,0 +1,324 @@
+#include "trusted_node/daemon/core_loop.h"
+
+#include <chrono>
+#include <utility>
+
+#include "kms/base/check.h"
+#include "kms/base/overload.h"
+
+namespace keyhop {
+namespace {
+
+constexpr char kOverloaded[] = "too many requests are under way, try again later";
+constexpr char kStopping[] = "this KME is shutting down, try again later";
+
+Instant Now() {
+  return {std::chrono::duration_cast<std::chrono::nanoseconds>(
+              std::chrono::steady_clock::now().time_since_epoch())
+              .count()};
+}
+
+std::chrono::steady_clock::time_point ToTimePoint(Instant at) {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(at.ns));
+}
+
+}  // namespace
+
+CoreLoop::CoreLoop(CoreMachine& machine, RecordLog& log, PeerPort& peers, CoreLoopOptions options)
+    : machine_(machine), log_(log), peers_(peers), options_(std::move(options)) {}
+
+CoreLoop::~CoreLoop() { Stop(); }
+
+void CoreLoop::Start() {
+  core_ = std::thread([this] { RunCore(); });
+  storage_ = std::thread([this] { RunStorage(); });
+}
+
+void CoreLoop::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    core_wakes_.SignalAll();
+  }
+  if (core_.joinable()) core_.join();
+  {
+    MutexLock lock(mu_);
+    storage_ends_ = true;
+    storage_wakes_.SignalAll();
+  }
+  if (storage_.joinable()) storage_.join();
+  RefuseAllPending();  // What was asked while the core's thread ended.
+}
+
+// ---- Callers.
+
+void CoreLoop::Status(StatusRequest request, StatusDone done) {
+  PostRequest({StatusAsked{0, std::move(request)}, std::move(done)});
+}
+void CoreLoop::Draw(DrawRequest request, KeysDone done) {
+  PostRequest({DrawAsked{0, std::move(request)}, std::move(done)});
+}
+void CoreLoop::Fetch(FetchRequest request, KeysDone done) {
+  PostRequest({FetchAsked{0, std::move(request)}, std::move(done)});
+}
+
+void CoreLoop::PeerUp(NodeId peer) { Post({PeerConnected{std::move(peer)}, {}}); }
+void CoreLoop::PeerDown(NodeId peer) { Post({PeerDisconnected{std::move(peer)}, {}}); }
+void CoreLoop::PeerSaid(NodeId peer, KxMessage message, Processed processed) {
+  Post({PeerMessage{std::move(peer), std::move(message)}, std::move(processed)});
+}
+void CoreLoop::BlockArrived(LinkId link, BookId book, uint64_t block, SecretBytes bytes,
+                            TakenDone taken) {
+  Post({PadBlockArrived{0, std::move(link), book, block, std::move(bytes)}, std::move(taken)});
+}
+void CoreLoop::ModuleChanged(ModuleStatusChanged status, Processed processed) {
+  Post({std::move(status), std::move(processed)});
+}
+void CoreLoop::AskTakenTops(LinkId link, std::function<void(std::map<BookId, uint64_t>)> answer) {
+  Post({std::nullopt,
+        Query([link = std::move(link), answer = std::move(answer)](
+                  const CoreMachine& machine, Instant) { answer(machine.TakenTops(link)); })});
+}
+void CoreLoop::AskSnapshot(std::function<void(NodeSnapshot)> answer) {
+  Post({std::nullopt,
+        Query([this, answer = std::move(answer)](const CoreMachine& machine, Instant now) {
+          NodeSnapshot snapshot = machine.Snapshot(now);
+          {
+            MutexLock lock(mu_);
+            snapshot.counters["requests_refused_overload"] = requests_refused_;
+            snapshot.counters["peer_messages_dropped_overload"] = peer_messages_dropped_;
+          }
+          answer(std::move(snapshot));
+        })});
+}
+
+bool CoreLoop::Enqueue(Item& item, bool may_drop) {
+  if (stopping_ || failed_ || (may_drop && queue_.size() >= options_.queue_max)) return false;
+  queue_.push_back(std::move(item));
+  return true;
+}
+
+void CoreLoop::PostRequest(Item item) {
+  bool wake = false;
+  {
+    MutexLock lock(mu_);
+    if (requests_pending_ < options_.requests_pending_max && Enqueue(item, /*may_drop=*/true)) {
+      ++requests_pending_;
+    } else {
+      ++requests_refused_;
+      refused_.push_back(std::move(item));
+    }
+    wake = std::exchange(core_waits_, false);
+  }
+  if (wake) core_wakes_.Signal();
+}
+
+void CoreLoop::Post(Item item) {
+  bool wake = false;
+  {
+    MutexLock lock(mu_);
+    const bool is_message =
+        item.input.has_value() && std::holds_alternative<PeerMessage>(*item.input);
+    const bool may_drop = is_message || std::holds_alternative<TakenDone>(item.callback);
+    if (!Enqueue(item, may_drop)) {
+      if (is_message) ++peer_messages_dropped_;
+      refused_.push_back(std::move(item));
+    }
+    wake = std::exchange(core_waits_, false);
+  }
+  if (wake) core_wakes_.Signal();
+}
+
+void CoreLoop::Refuse(Callback callback, Refusal::Kind kind, const char* text) {
+  const auto refusal = [&] { return Refusal{kind, text, {}, options_.retry_after}; };
+  std::visit(Overload{
+                 [](std::monostate) {},
+                 [&](StatusDone& done) { done(refusal()); },
+                 [&](KeysDone& done) { done(refusal()); },
+                 [&](TakenDone& done) { done(absl::UnavailableError(text)); },
+                 [](Processed& done) { done(); },
+                 [](Query&) {},
+             },
+             callback);
+}
+
+// ---- Core thread.
+
+bool CoreLoop::TakeWork(std::vector<Item>& items, std::vector<Item>& refused, bool& durable,
+                        bool& stopping) {
+  const std::optional<Instant> deadline = machine_.NextDeadline();
+  MutexLock lock(mu_);
+  requests_pending_ -= std::exchange(answered_, 0);
+  while (queue_.empty() && refused_.empty() && !durable_ && !failed_ &&
+         !(stopping_ && !in_flight_) && (stopping_ || !deadline.has_value() || Now() < *deadline)) {
+    core_waits_ = true;
+    if (deadline.has_value() && !stopping_) {
+      core_wakes_.WaitUntil(mu_, ToTimePoint(*deadline));
+    } else {
+      core_wakes_.Wait(mu_);
+    }
+  }
+  core_waits_ = false;
+  if (failed_) return false;
+  items.swap(queue_);
+  refused.swap(refused_);
+  durable = std::exchange(durable_, false);
+  stopping = stopping_;
+  return !(stopping_ && !in_flight_ && items.empty() && refused.empty());
+}
+
+void CoreLoop::RunCore() {
+  StepWith(Now(), DeadlineReached{});
+  Drain();
+  StartCommit();
+  std::vector<Item> items;
+  std::vector<Item> refused;
+  bool durable = false;
+  bool stopping = false;
+  while (TakeWork(items, refused, durable, stopping)) {
+    if (durable) {
+      in_flight_ = false;
+      gate_.OnDurable();
+      Drain();
+    }
+    for (Item& item : refused) {
+      Refuse(std::move(item.callback), Refusal::Kind::kExhausted, kOverloaded);
+    }
+    refused.clear();
+    for (Item& item : items) Handle(std::move(item));
+    items.clear();
+    const Instant now = Now();
+    // A core that is asked to stop does not begin anything new.
+    const std::optional<Instant> deadline = machine_.NextDeadline();
+    if (!stopping && deadline.has_value() && *deadline <= now) {
+      StepWith(now, DeadlineReached{});
+      Drain();
+    }
+    StartCommit();
+  }
+  RefuseAllPending();
+}
+
+void CoreLoop::Handle(Item item) {
+  const Instant now = Now();
+  if (Query* query = std::get_if<Query>(&item.callback)) {
+    (*query)(machine_, now);
+    return;
+  }
+  Processed processed;
+  if (Processed* given = std::get_if<Processed>(&item.callback)) processed = std::move(*given);
+  const bool is_request = std::holds_alternative<StatusDone>(item.callback) ||
+                          std::holds_alternative<KeysDone>(item.callback);
+  const bool may_drop = std::holds_alternative<PeerMessage>(*item.input) ||
+                        std::holds_alternative<TakenDone>(item.callback) || is_request;
+  if (may_drop && gate_.full()) {
+    if (std::holds_alternative<PeerMessage>(*item.input)) {
+      MutexLock lock(mu_);
+      ++peer_messages_dropped_;
+    }
+    if (is_request) ++answered_;
+    Refuse(std::move(item.callback), Refusal::Kind::kExhausted, kOverloaded);
+  } else {
+    if (is_request || std::holds_alternative<TakenDone>(item.callback)) {
+      const uint64_t token = next_token_++;
+      std::visit(
+          [token](auto& input) {
+            if constexpr (requires { input.token; }) input.token = token;
+          },
+          *item.input);
+      pending_.emplace(token, std::move(item.callback));
+    }
+    StepWith(now, *std::move(item.input));
+    Drain();
+  }
+  if (processed) processed();
+}
+
+void CoreLoop::StepWith(Instant now, Input input) {
+  gate_.Push(machine_.Step(now, std::move(input)));
+}
+
+void CoreLoop::Drain() {
+  while (std::optional<Output> output = gate_.Pop()) Dispatch(*std::move(output));
+}
+
+CoreLoop::Callback CoreLoop::TakePending(uint64_t token) {
+  auto node = pending_.extract(token);
+  KEYHOP_CHECK(!node.empty(), "the core answers each input once");
+  return std::move(node.mapped());
+}
+
+void CoreLoop::Dispatch(Output output) {
+  std::visit(
+      Overload{
+          [&](SendToPeer& m) { peers_.Send(m.peer, std::move(m.message)); },
+          [&](PadBlockTaken& m) { std::get<TakenDone>(TakePending(m.token))(std::move(m.status)); },
+          [&](StatusAnswered& m) {
+            ++answered_;
+            std::get<StatusDone>(TakePending(m.token))(std::move(m.outcome));
+          },
+          [&](KeysAnswered& m) {
+            ++answered_;
+            std::get<KeysDone>(TakePending(m.token))(std::move(m.outcome));
+          },
+          [&](AlarmRaised& m) {
+            if (options_.on_alarm) options_.on_alarm(m);
+          },
+      },
+      output);
+}
+
+void CoreLoop::StartCommit() {
+  std::vector<Record> batch = gate_.TakeBatch();
+  if (batch.empty()) return;
+  in_flight_ = true;
+  MutexLock lock(mu_);
+  batch_ = std::move(batch);
+  storage_wakes_.Signal();
+}
+
+void CoreLoop::RefuseAllPending() {
+  std::vector<Item> waiting;
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    waiting.swap(queue_);
+    for (Item& item : refused_) waiting.push_back(std::move(item));
+    refused_.clear();
+  }
+  for (Item& item : waiting) {
+    Refuse(std::move(item.callback), Refusal::Kind::kUnavailable, kStopping);
+  }
+  auto pending = std::move(pending_);
+  for (auto& [token, callback] : pending) {
+    Refuse(std::move(callback), Refusal::Kind::kUnavailable, kStopping);
+  }
+}
+
+// ---- Storage thread.
+
+void CoreLoop::RunStorage() {
+  while (true) {
+    std::vector<Record> batch;
+    {
+      MutexLock lock(mu_);
+      while (!batch_.has_value() && !storage_ends_) storage_wakes_.Wait(mu_);
+      if (!batch_.has_value()) return;
+      batch = *std::exchange(batch_, std::nullopt);
+    }
+    const absl::Status status = log_.Commit(batch);
+    if (!status.ok()) {
+      // Memory is ahead of the disk now: nothing may leave any more.
+      if (options_.on_storage_failure) options_.on_storage_failure(status);
+      MutexLock lock(mu_);
+      failed_ = true;
+      core_wakes_.SignalAll();
+      return;
+    }
+    MutexLock lock(mu_);
+    durable_ = true;
+    core_wakes_.Signal();
+  }
+}
+
+}  // namespace keyhop
