@@ -3,6 +3,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "absl/strings/str_cat.h"
+#include "kms/storage/big_endian.h"
 
 namespace keyhop {
 namespace {
@@ -22,28 +23,18 @@ class FindNumbers final : public rocksdb::WriteBatch::Handler {
   std::optional<CommitNumbers> numbers;
 };
 
-void AppendU64(std::string& out, uint64_t v) {
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(v >> shift));
-}
-
-uint64_t ReadU64(absl::string_view bytes) {
-  uint64_t v = 0;
-  for (size_t i = 0; i < 8; ++i) v = v << 8 | static_cast<uint8_t>(bytes[i]);
-  return v;
-}
-
 }  // namespace
 
 std::string CommitNumbers::Encode() const {
   std::string out;
-  AppendU64(out, first);
-  AppendU64(out, last);
+  AppendBigEndian64(out, first);
+  AppendBigEndian64(out, last);
   return out;
 }
 
 std::optional<CommitNumbers> CommitNumbers::Decode(absl::string_view bytes) {
   if (bytes.size() != 16) return std::nullopt;
-  const CommitNumbers n = {ReadU64(bytes), ReadU64(bytes.substr(8))};
+  const CommitNumbers n = {ReadBigEndian64(bytes), ReadBigEndian64(bytes.substr(8))};
   if (n.first > n.last) return std::nullopt;
   return n;
 }

@@ -19,22 +19,7 @@ absl::Status Errno(absl::string_view doing, const std::string& path) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " ", path));
 }
 
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
-  bool ok() const { return fd_ >= 0; }
-
- private:
-  const int fd_;
-};
-
-absl::Status WriteAll(const Fd& fd, absl::string_view contents, const std::string& path) {
+absl::Status WriteAll(const OwnedFd& fd, absl::string_view contents, const std::string& path) {
   while (!contents.empty()) {
     const ssize_t n = write(fd.get(), contents.data(), contents.size());
     if (n < 0 && errno == EINTR) continue;
@@ -47,8 +32,12 @@ absl::Status WriteAll(const Fd& fd, absl::string_view contents, const std::strin
 
 }  // namespace
 
+OwnedFd::~OwnedFd() {
+  if (fd_ >= 0) close(fd_);
+}
+
 absl::StatusOr<std::optional<std::string>> DiskFileOps::Read(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const OwnedFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.ok() && errno == ENOENT) return std::optional<std::string>();
   if (!fd.ok()) return Errno("open", path);
   std::string contents;
@@ -66,21 +55,24 @@ absl::StatusOr<std::optional<std::string>> DiskFileOps::Read(const std::string& 
 }
 
 absl::Status DiskFileOps::WriteSynced(const std::string& path, absl::string_view contents) {
-  const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const OwnedFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.ok()) return Errno("create", path);
   return WriteAll(fd, contents, path);
 }
 
-absl::Status DiskFileOps::SyncFolderOf(const std::string& path) {
+absl::Status DiskFileOps::Sync(const std::string& path) {
+  const OwnedFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok() && errno != ENOENT) return Errno("open", path);
+  if (file.ok() && fsync(file.get()) != 0) return Errno("sync", path);
   const size_t slash = path.find_last_of('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const OwnedFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.ok() || fsync(fd.get()) != 0) return Errno("sync the folder", folder);
   return absl::OkStatus();
 }
 
 absl::Status DiskFileOps::Overwrite(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  const OwnedFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.ok() && errno == ENOENT) return absl::OkStatus();
   if (!fd.ok()) return Errno("open", path);
   struct stat file;

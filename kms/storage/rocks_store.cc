@@ -286,7 +286,7 @@ absl::StatusOr<std::unique_ptr<RocksStore>> RocksStore::Open(const RocksStoreOpt
   }
   if (!mark.has_value()) {
     KEYHOP_RETURN_IF_ERROR(files.WriteSynced(marker, kMarkerText));
-    KEYHOP_RETURN_IF_ERROR(files.SyncFolderOf(marker));
+    KEYHOP_RETURN_IF_ERROR(files.Sync(marker));
   }
   return std::make_unique<RocksStoreImpl>(std::move(check), std::move(db), numbers.last);
 }
