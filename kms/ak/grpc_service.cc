@@ -203,20 +203,6 @@ class DeliveryService final : public pb::KeyDelivery::CallbackService {
 
 }  // namespace
 
-GrpcPeerReader PeerByCertificate(
-    std::function<absl::StatusOr<SaeId>(const std::string& pem)> read_certificate) {
-  return [read = std::move(read_certificate)](
-             const grpc::ServerContextBase& context) -> absl::StatusOr<SaeId> {
-    const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
-    if (auth == nullptr || !auth->IsPeerAuthenticated()) {
-      return absl::UnauthenticatedError("the client showed no certificate");
-    }
-    const std::vector<grpc::string_ref> pem = auth->FindPropertyValues("x509_pem_cert");
-    if (pem.size() != 1) return absl::UnauthenticatedError("the client showed no certificate");
-    return read(std::string(pem[0].data(), pem[0].size()));
-  };
-}
-
 std::unique_ptr<grpc::Service> MakeDeliveryGrpcService(DeliveryPort& port, GrpcPeerReader peer) {
   return std::make_unique<DeliveryService>(port, std::move(peer));
 }

@@ -6,19 +6,15 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "kms/core/delivery/request.h"
 
 namespace keyhop {
 
-// Says which SAE the client of a call is, by its certificate. Called for each call, on any thread.
+// Says which SAE the client of a call is, by its certificate (GrpcPeers does). Called
+// for each call, on any thread.
 using GrpcPeerReader = std::function<absl::StatusOr<SaeId>(const grpc::ServerContextBase&)>;
-
-// A reader of the certificate (PEM) that the client of a call showed; UNAUTHENTICATED without one.
-GrpcPeerReader PeerByCertificate(
-    std::function<absl::StatusOr<SaeId>(const std::string& pem)> read_certificate);
 
 // The service keyhop.delivery.v1.KeyDelivery: the same core requests as REST, so the same answers
 // and messages (proto/keyhop/delivery/v1 has the table of codes). Key bytes are wiped from the

@@ -2,7 +2,6 @@
 // this folder together.
 #include "kms/ak/https_server.h"
 
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <time.h>
@@ -34,14 +33,13 @@
 #include <vector>
 
 #include "absl/memory/memory.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kms/ak/answer_writer.h"
 #include "kms/base/check.h"
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
+#include "kms/tls/asio_context.h"
 
 namespace keyhop {
 namespace {
@@ -71,15 +69,6 @@ Clock::duration ToChrono(Duration d) { return std::chrono::nanoseconds(d.ns); }
 
 // --- TLS set-up -------------------------------------------------------------------------------
 
-std::string LastTlsError() {
-  char text[256] = "unknown error";
-  if (const unsigned long code = ERR_get_error(); code != 0) {
-    ERR_error_string_n(code, text, sizeof text);
-  }
-  ERR_clear_error();
-  return text;
-}
-
 int ChooseHttp11(SSL*, const unsigned char** out, unsigned char* out_size,
                  const unsigned char* offered, unsigned offered_size, void*) {
   static constexpr unsigned char kOurs[] = "\x08http/1.1";
@@ -90,42 +79,13 @@ int ChooseHttp11(SSL*, const unsigned char** out, unsigned char* out_size,
 
 using TlsContext = std::shared_ptr<net::ssl::context>;
 
-absl::StatusOr<TlsContext> LoadTls(const TlsFiles& files) {
-  auto context = std::make_shared<net::ssl::context>(net::ssl::context::tls_server);
-  SSL_CTX* ctx = context->native_handle();
-  ERR_clear_error();
-  const auto failed = [](absl::string_view what, const std::string& path) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": ", what, ": ", LastTlsError()));
-  };
-  if (SSL_CTX_use_certificate_chain_file(ctx, files.certificate.c_str()) != 1) {
-    return failed("expected our certificate chain in PEM", files.certificate);
-  }
-  if (SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return failed("expected the private key of our certificate in PEM", files.key);
-  }
-  if (SSL_CTX_check_private_key(ctx) != 1) {
-    return failed(absl::StrCat("this key is not the one of ", files.certificate), files.key);
-  }
-  STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.client_ca.c_str());
-  if (names == nullptr) {
-    return failed("expected the CA certificates of the clients in PEM", files.client_ca);
-  }
-  SSL_CTX_set_client_CA_list(ctx, names);  // Takes `names`; clients choose their certificate by it.
-  if (SSL_CTX_load_verify_locations(ctx, files.client_ca.c_str(), nullptr) != 1) {
-    return failed("cannot trust the CA certificates of the clients", files.client_ca);
-  }
-  SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-  SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  // No resumption: a resumed session would not check the certificate again.
-  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  SSL_CTX_set_num_tickets(ctx, 0);
-  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_alpn_select_cb(ctx, ChooseHttp11, nullptr);
+absl::StatusOr<TlsContext> LoadTls(const HttpsConfig& config) {
+  KEYHOP_ASSIGN_OR_RETURN(TlsContext context, MakeServerContext(config.tls, config.tls_groups));
+  SSL_CTX_set_alpn_select_cb(context->native_handle(), ChooseHttp11, nullptr);
   return context;
 }
 
-std::string PeerCertificate(Stream& stream) {
+std::string PeerDer(Stream& stream) {
   X509* certificate = SSL_get1_peer_certificate(stream.native_handle());
   if (certificate == nullptr) return "";
   unsigned char* der = nullptr;
@@ -289,7 +249,7 @@ Task<void> Connection::Run() {
     co_return;
   }
   idle_ = false;
-  certificate_ = PeerCertificate(stream_);
+  certificate_ = PeerDer(stream_);
   while (co_await ServeOne()) {
   }
   co_await Goodbye(drain_);
@@ -494,7 +454,7 @@ class HttpsServer::Impl {
   }
 
   absl::Status ReloadTls() {
-    KEYHOP_ASSIGN_OR_RETURN(TlsContext tls, LoadTls(shared_.config.tls));
+    KEYHOP_ASSIGN_OR_RETURN(TlsContext tls, LoadTls(shared_.config));
     MutexLock lock(shared_.mu);
     shared_.tls = std::move(tls);
     return absl::OkStatus();

@@ -6,29 +6,25 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kms/ak/http.h"
 #include "kms/base/instant.h"
+#include "kms/tls/certificate.h"
 
 namespace keyhop {
-
-// PEM files of one listener.
-struct TlsFiles {
-  std::string certificate;  // Our chain, own certificate first.
-  std::string key;
-  std::string client_ca;  // Who may have signed a client's certificate, and nobody else.
-};
 
 // Says whose certificate (DER) this is, or why it names nobody.
 using CertificateReader = std::function<absl::StatusOr<std::string>(const std::string& der)>;
 
 struct HttpsConfig {
-  std::string listen = "127.0.0.1:0";  // IP:PORT or [IPv6]:PORT; port 0: any free one.
-  TlsFiles tls;
-  CertificateReader read_certificate;  // Required.
+  std::string listen = "127.0.0.1:0";        // IP:PORT or [IPv6]:PORT; port 0: any free one.
+  PemFiles tls;                              // peer_ca: who vouches for clients, and nobody else.
+  std::vector<std::string> tls_groups = {};  // As MakeServerContext takes them.
+  CertificateReader read_certificate;        // Required.
   // A connection's certificate is read again for a request that comes this long after it was read
   // last. 0: for each request.
   Duration identity_life = Duration::Seconds(1);
@@ -60,8 +56,8 @@ struct HttpsCounts {
 // Thread-safe.
 class HttpsServer {
  public:
-  // Listens before it returns. INVALID_ARGUMENT: bad address; FAILED_PRECONDITION: a file of
-  // `tls` that cannot be used, and why; UNAVAILABLE: the address is taken.
+  // Listens before it returns. INVALID_ARGUMENT: bad address, or a file of `tls` that
+  // cannot be used, and why; UNAVAILABLE: the address is taken.
   static absl::StatusOr<std::unique_ptr<HttpsServer>> Start(HttpsConfig config,
                                                             HttpHandler handler);
   ~HttpsServer();  // Stops.

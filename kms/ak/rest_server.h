@@ -15,7 +15,7 @@ namespace keyhop {
 // ETSI GS QKD 014 V1.1.1 over HTTPS. Thread-safe.
 class RestServer {
  public:
-  // `config.read_certificate` gives SAE IDs, `config.tls.client_ca` is the SAEs' trust store.
+  // `config.read_certificate` gives SAE IDs, `config.tls.peer_ca` is the SAEs' trust store.
   // `port` outlives the server, and answers until `Stop()` has returned. Errors: as HttpsServer.
   static absl::StatusOr<std::unique_ptr<RestServer>> Start(HttpsConfig config, DeliveryPort& port);
 

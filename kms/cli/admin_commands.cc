@@ -1,0 +1,155 @@
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "keyhop/admin/v1/admin.grpc.pb.h"
+#include "kms/cli/commands.h"
+#include "kms/cli/exit_code.h"
+#include "kms/cli/table.h"
+
+namespace keyhop::cli {
+namespace {
+
+namespace pb = ::keyhop::admin::v1;
+using Stub = pb::Admin::Stub;
+
+bool Colours() { return isatty(STDOUT_FILENO) == 1; }
+
+double Seconds(const google::protobuf::Duration& d) {
+  return static_cast<double>(d.seconds()) + d.nanos() * 1e-9;
+}
+
+void PrintRows(const Options& options, const Table& table, const char* name) {
+  std::fputs((options.json ? table.Json(name) : table.Human(Colours())).c_str(), stdout);
+}
+
+void PrintOne(const Options& options, const Table& table) {
+  std::fputs((options.json ? table.JsonObject() : table.HumanList(Colours())).c_str(), stdout);
+}
+
+Table LinkTable() {
+  return Table({{"id", "LINK"},
+                {"peer", "PEER"},
+                {"up", "STATE"},
+                {"admin_up", "ADMIN"},
+                {"session_open", "SESSION"},
+                {"module_up", "MODULE"},
+                {"qber", "QBER"},
+                {"key_rate_bps", "BIT/S"},
+                {"free_pad_send_bytes", "PAD OUT"},
+                {"free_pad_receive_bytes", "PAD IN"}});
+}
+
+std::vector<Cell> LinkRow(const pb::Link& link) {
+  return {Cell::Text(link.id()),
+          Cell::Text(link.peer_id()),
+          Cell::Bool(link.up(), "up", "down"),
+          Cell::Bool(link.admin_up(), "up", "down"),
+          Cell::Bool(link.session_open(), "open", "closed"),
+          Cell::Bool(link.module_up(), "up", "down"),
+          Cell::Real(link.qber(), 4),
+          Cell::Real(link.key_rate_bps(), 0),
+          Cell::Bytes(link.free_pad_send_bytes()),
+          Cell::Bytes(link.free_pad_receive_bytes())};
+}
+
+void Show(const Options& options, const pb::GetStatusResponse& answer) {
+  Table table({{"node", "Node"},
+               {"version", "Version"},
+               {"uptime_seconds", "Up for, seconds"},
+               {"ready", "Ready"},
+               {"secure_heap_locked", "Heap of secrets locked"},
+               {"secure_heap_bytes", "Heap of secrets"},
+               {"secure_heap_used_bytes", "In use of it"}});
+  table.Add({Cell::Text(answer.node_id()), Cell::Text(answer.version()),
+             Cell::Real(Seconds(answer.uptime()), 0), Cell::Bool(answer.ready(), "yes", "no"),
+             Cell::Bool(answer.secure_heap_locked(), "yes", "no"),
+             Cell::Bytes(answer.secure_heap_bytes()),
+             Cell::Bytes(answer.secure_heap_used_bytes())});
+  PrintOne(options, table);
+}
+
+void Show(const Options& options, const pb::ListNodesResponse& answer) {
+  Table table({{"id", "NODE"},
+               {"self", "SELF"},
+               {"reachable", "REACHABLE"},
+               {"hops", "HOPS"},
+               {"last_heard_seconds", "HEARD, S AGO"},
+               {"saes", "SAES"}});
+  for (const pb::Node& node : answer.nodes()) {
+    Cell self = Cell::Bool(node.self(), "*", "");
+    self.tone = Cell::Tone::kPlain;
+    Cell heard = {.text = "-", .json = "null", .right = true};
+    if (node.has_last_heard()) heard = Cell::Real(Seconds(node.last_heard()), 1);
+    table.Add({Cell::Text(node.id()), self, Cell::Bool(node.reachable(), "yes", "no"),
+               Cell::Number(node.hops()), heard,
+               Cell::List({node.sae_ids().begin(), node.sae_ids().end()}, ", ")});
+  }
+  PrintRows(options, table, "nodes");
+}
+
+void Show(const Options& options, const pb::ListLinksResponse& answer) {
+  Table table = LinkTable();
+  for (const pb::Link& link : answer.links()) table.Add(LinkRow(link));
+  PrintRows(options, table, "links");
+}
+
+void Show(const Options& options, const pb::SetLinkResponse& answer) {
+  Table table = LinkTable();
+  table.Add(LinkRow(answer.link()));
+  PrintRows(options, table, "links");
+}
+
+void Show(const Options& options, const pb::ListPoolsResponse& answer) {
+  Table table({{"source", "SOURCE"},
+               {"destination", "DESTINATION"},
+               {"epoch", "EPOCH"},
+               {"at_hand_bytes", "AT HAND"},
+               {"target_bytes", "TARGET"},
+               {"fill_rate_bytes_per_second", "BYTES/S"},
+               {"last_path", "LAST PATH"}});
+  for (const pb::Pool& pool : answer.pools()) {
+    table.Add({Cell::Text(pool.source_id()), Cell::Text(pool.destination_id()),
+               Cell::Number(pool.epoch()), Cell::Bytes(pool.at_hand_bytes()),
+               Cell::Bytes(pool.target_bytes()), Cell::Real(pool.fill_rate_bytes_per_second(), 0),
+               Cell::List({pool.last_path().begin(), pool.last_path().end()}, " > ")});
+  }
+  PrintRows(options, table, "pools");
+}
+
+template <typename Request, typename Answer>
+int Call(const Options& options, const Connection& node,
+         grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Answer*),
+         const Request& request) {
+  const std::unique_ptr<Stub> stub = pb::Admin::NewStub(node.channel());
+  Answer answer;
+  grpc::ClientContext context;
+  node.SetDeadline(context);
+  const grpc::Status status = (stub.get()->*method)(&context, request, &answer);
+  if (status.ok()) Show(options, answer);
+  return node.Finish(status, context);
+}
+
+}  // namespace
+
+int RunAdmin(const Options& options, const Connection& node) {
+  switch (options.command) {
+    case Command::kNodes:
+      return Call(options, node, &Stub::ListNodes, pb::ListNodesRequest());
+    case Command::kLinks:
+      return Call(options, node, &Stub::ListLinks, pb::ListLinksRequest());
+    case Command::kPools:
+      return Call(options, node, &Stub::ListPools, pb::ListPoolsRequest());
+    case Command::kLinkDown:
+    case Command::kLinkUp: {
+      pb::SetLinkRequest request;
+      request.set_id(options.link);
+      request.set_up(options.command == Command::kLinkUp);
+      return Call(options, node, &Stub::SetLink, request);
+    }
+    default:
+      return Call(options, node, &Stub::GetStatus, pb::GetStatusRequest());
+  }
+}
+
+}  // namespace keyhop::cli

@@ -1,0 +1,43 @@
+#ifndef KEYHOP_KMS_CLI_OPTIONS_H_
+#define KEYHOP_KMS_CLI_OPTIONS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace keyhop::cli {
+
+enum class Command {
+  kKeyGet,
+  kKeyFetch,
+  kNodeStatus,
+  kPairStatus,
+  kNodes,
+  kLinks,
+  kPools,
+  kLinkDown,
+  kLinkUp
+};
+
+struct Options {
+  Command command = Command::kNodeStatus;
+  std::string node;           // HOST:PORT
+  std::string ca, cert, key;  // Paths of PEM files.
+  bool json = false;
+  double timeout_s = 10;
+  std::string sae;  // The slave of key get and status, the master of key fetch.
+  std::optional<uint64_t> number;
+  std::optional<uint64_t> size_bits;
+  std::vector<std::string> key_ids;
+  std::string link;
+};
+
+// The command line, or the exit code where there is nothing more to do (help, or a usage error,
+// which was printed).
+std::variant<Options, int> ParseCommandLine(int argc, char** argv);
+
+}  // namespace keyhop::cli
+
+#endif  // KEYHOP_KMS_CLI_OPTIONS_H_
