@@ -1,5 +1,6 @@
 // keyhop-qkdsim: the simulated QKD link layer. See `keyhop-qkdsim --help`.
 
+#include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kms/crypto/secure_heap.h"
+#include "sim/linksim/event_log.h"
 #include "sim/linksim/link_config.h"
 #include "sim/linksim/link_simulator.h"
 
@@ -70,6 +72,16 @@ inside gRPC's and TLS's own buffers are not in our hands.
 
 Exit: 0 ended by a signal, 1 failed, 2 wrong usage or configuration.
 )";
+
+// gRPC's own complaints, one bounded line each, through the same limits as ours.
+void LogFromGrpc(gpr_log_func_args* args) {
+  static EventLog& log = *new EventLog();
+  const absl::string_view path = args->file;
+  const size_t slash = path.rfind('/');
+  const absl::string_view file = slash == absl::string_view::npos ? path : path.substr(slash + 1);
+  log.Write(EventLog::Level::kWarning, MonotonicNow(), "gRPC", absl::StrCat(file, ":", args->line),
+            absl::string_view(args->message).substr(0, 400));
+}
 
 int Usage(const std::string& problem) {
   std::fprintf(stderr, "keyhop-qkdsim: %s\nTry: keyhop-qkdsim --help\n", problem.c_str());
@@ -165,6 +177,7 @@ int Main(int argc, char** argv) {
   }
   spdlog::set_default_logger(spdlog::stderr_logger_mt("qkdsim"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  gpr_set_log_function(&LogFromGrpc);
   if (!heap->locked) {
     spdlog::warn("key memory may be swapped: raise the lock limit (ulimit -l) to {} KiB",
                  heap->size_bytes / 1024);

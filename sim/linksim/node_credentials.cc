@@ -88,6 +88,9 @@ std::shared_ptr<grpc::Channel> DialNode(const std::string& host_port, absl::stri
 
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // gRPC compares names by itself and logs an error for each connection where they differ.
+  arguments.SetSslTargetNameOverride(NodeUri(node_id));
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, host_port);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   // Also the time that one attempt, with its handshake, may take.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);

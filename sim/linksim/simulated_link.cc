@@ -5,7 +5,7 @@
 #include <span>
 #include <utility>
 
-#include "absl/strings/escaping.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "kms/base/status_macros.h"
 
@@ -20,7 +20,11 @@ constexpr Duration kPauseShown = Duration::Seconds(1);
 // Text of a peer, for the log: short and printable.
 std::string Printable(absl::string_view text) {
   constexpr size_t kCharsMax = 400;
-  return absl::CHexEscape(text.substr(0, kCharsMax));
+  std::string out(text.substr(0, kCharsMax));
+  for (char& c : out) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  return out;
 }
 
 }  // namespace
@@ -55,6 +59,7 @@ absl::Status SimulatedLink::Tick(Instant now) {
 
 void SimulatedLink::Stop() {
   MutexLock lock(mu_);
+  stopping_ = true;
   for (Module& module : modules_) {
     if (module.session != nullptr) module.session->Cancel();
   }
@@ -277,8 +282,11 @@ void SimulatedLink::OnClosing(int end) {
 void SimulatedLink::OnEnded(int end, const grpc::Status& status) {
   MutexLock lock(mu_);
   Module& module = At(end);
-  Log(Level::kWarning, end, module.attached ? "stream lost" : "not attached",
-      absl::StrCat("gRPC code ", status.error_code(), ": ", Printable(status.error_message())));
+  const bool expected = stopping_ || run_floor_.has_value();
+  if (!expected) {
+    Log(Level::kWarning, end, module.attached ? "stream lost" : "not attached",
+        absl::StrCat("gRPC code ", status.error_code(), ": ", Printable(status.error_message())));
+  }
   module.ended = true;
   ended_.SignalAll();
 }

@@ -114,6 +114,7 @@ class SimulatedLink final : public SessionListener {
   std::optional<uint64_t> run_floor_ ABSL_GUARDED_BY(mu_) = 0;  // Set: a new run is due.
   bool paused_ ABSL_GUARDED_BY(mu_) = false;  // The backlog has been full since `paused_since_`.
   Instant paused_since_ ABSL_GUARDED_BY(mu_);
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool pause_told_ ABSL_GUARDED_BY(mu_) = false;
 };
 

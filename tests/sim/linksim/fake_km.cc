@@ -67,9 +67,14 @@ void FakeKm::Know(uint64_t run) {
   disk_[run];
 }
 
+std::vector<kq1::v1::Attach> FakeKm::attaches() const {
+  MutexLock lock(mu_);
+  return attaches_;
+}
+
 kq1::v1::Attach FakeKm::last_attach() const {
   MutexLock lock(mu_);
-  return attach_;
+  return attaches_.empty() ? kq1::v1::Attach() : attaches_.back();
 }
 
 kq1::v1::LinkStatus FakeKm::last_status() const {
@@ -119,7 +124,7 @@ grpc::Status FakeKm::Attach(grpc::ServerContext* /*context*/, Stream* stream) {
 }
 
 void FakeKm::Welcome(const kq1::v1::Attach& attach, Stream& stream) {
-  attach_ = attach;
+  attaches_.push_back(attach);
   stream_ = &stream;
   staged_.clear();
   const auto found = disk_.find(attach.run());
@@ -136,9 +141,10 @@ void FakeKm::Welcome(const kq1::v1::Attach& attach, Stream& stream) {
 
 void FakeKm::Take(const kq1::v1::KeyBlock& block, Stream& stream) {
   Run& run = disk_[block.run()];
-  const bool expected =
-      block.run() == attach_.run() && block.block() == run.size() + staged_.size() &&
-      block.block() < acknowledged_ + kWindow && block.key().size() == attach_.block_bytes();
+  const bool expected = block.run() == attaches_.back().run() &&
+                        block.block() == run.size() + staged_.size() &&
+                        block.block() < acknowledged_ + kWindow &&
+                        block.key().size() == attaches_.back().block_bytes();
   if (!expected) {
     ++faults_;
     return;

@@ -46,6 +46,7 @@ class FakeKm final : public kq1::v1::KeyManagerQ::Service {
   // As if the module pair had once finished this run.
   void Know(uint64_t run);
 
+  std::vector<kq1::v1::Attach> attaches() const;
   kq1::v1::Attach last_attach() const;
   kq1::v1::LinkStatus last_status() const;
   int statuses() const;
@@ -71,7 +72,7 @@ class FakeKm final : public kq1::v1::KeyManagerQ::Service {
   Run staged_ ABSL_GUARDED_BY(mu_);
   uint64_t acknowledged_ ABSL_GUARDED_BY(mu_) = 0;
   Stream* stream_ ABSL_GUARDED_BY(mu_) = nullptr;
-  kq1::v1::Attach attach_ ABSL_GUARDED_BY(mu_);
+  std::vector<kq1::v1::Attach> attaches_ ABSL_GUARDED_BY(mu_);
   kq1::v1::LinkStatus status_ ABSL_GUARDED_BY(mu_);
   int statuses_ ABSL_GUARDED_BY(mu_) = 0;
   int faults_ ABSL_GUARDED_BY(mu_) = 0;
