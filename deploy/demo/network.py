@@ -1,4 +1,5 @@
 """The demo network: what runs where, and the files that say so."""
+import dataclasses
 import json
 import os
 import random
@@ -6,18 +7,33 @@ import socket
 import subprocess
 
 HOST = "127.0.0.1"
-NODES = ["n1", "n2", "n3", "n4", "n5"]
-# A ring with a chord; n4 is two hops from n1, the farthest there is.
-LINKS = [("n1", "n2"), ("n2", "n3"), ("n3", "n4"), ("n4", "n5"), ("n1", "n5"), ("n2", "n5")]
-LENGTHS_KM = [10, 15, 12, 20, 8, 25]
-# One SAE at each node, two at the farthest.
-SAES = [("sae-1", "n1"), ("sae-2", "n2"), ("sae-3", "n3"), ("sae-4", "n4"), ("sae-5", "n5"),
-        ("sae-6", "n4")]
 LISTENERS = ["rest", "grpc", "kx", "kq1", "metrics", "admin"]
 # Below the ephemeral range, so that no outgoing connection takes a port while its node is down.
 PORTS = range(20000, 32000)
-# The model's T12 links make megabits a second over these lengths; this is what the demo needs.
-TIME_SPEEDUP = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    nodes: list
+    links: list  # Pairs of nodes, the lower ID first.
+    lengths_km: list
+    saes: list  # (SAE, its home).
+    pool: str  # Stock per direction of a pair of nodes.
+    # The model's T12 links make megabits a second over the demo's lengths.
+    time_speedup: float = 1
+    extra: str = ""  # More of a node's configuration.
+
+
+DEMO = Topology(
+    # A ring with a chord; n4 is two hops from n1, the farthest there is.
+    nodes=["n1", "n2", "n3", "n4", "n5"],
+    links=[("n1", "n2"), ("n2", "n3"), ("n3", "n4"), ("n4", "n5"), ("n1", "n5"), ("n2", "n5")],
+    lengths_km=[10, 15, 12, 20, 8, 25],
+    # One SAE at each node, two at the farthest.
+    saes=[("sae-1", "n1"), ("sae-2", "n2"), ("sae-3", "n3"), ("sae-4", "n4"), ("sae-5", "n5"),
+          ("sae-6", "n4")],
+    # Half of a pool is leased ahead; two SAEs share n4's streams and need 200 keys each.
+    pool="64KiB")
 
 
 def link_id(a, b):
@@ -38,14 +54,14 @@ def free_port(taken):
     raise SystemExit("demo: no free port from 20000 to 31999")
 
 
-def choose_ports(run_dir):
+def choose_ports(topology, run_dir):
     """Ports are chosen once per run folder and kept."""
     path = os.path.join(run_dir, "ports.json")
     if os.path.exists(path):
         with open(path) as f:
             return json.load(f)
     taken, ports = set(), {}
-    for node in NODES:
+    for node in topology.nodes:
         ports[node] = {}
         for listener in LISTENERS:
             port = free_port(taken)
@@ -65,19 +81,19 @@ def write_file(path, text):
     os.rename(partial, path)
 
 
-def make_certificates(root, run_dir):
+def make_certificates(topology, root, run_dir):
     args = [os.path.join(root, "deploy", "make-certs.sh"), os.path.join(run_dir, "pki")]
-    for node in NODES:
+    for node in topology.nodes:
         args += ["--node", node]
-    for sae, _ in SAES:
+    for sae, _ in topology.saes:
         args += ["--sae", sae]
-    for a, b in LINKS:
+    for a, b in topology.links:
         args += ["--module", "qkd-" + link_id(a, b), "--link", link_id(a, b)]
     args += ["--operator", "demo"]
     subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
 
 
-def node_config(run_dir, ports, node):
+def node_config(topology, run_dir, ports, node):
     pki = os.path.join(run_dir, "pki")
     lines = ["node:", f"  id: {node}", f"  state_dir: {run_dir}/state/{node}",
              f"  kek_file: {pki}/nodes/{node}/kek", "listeners:"]
@@ -85,9 +101,9 @@ def node_config(run_dir, ports, node):
     lines += ["tls:", f"  node_cert: {pki}/nodes/{node}/node.crt",
               f"  node_key: {pki}/nodes/{node}/node.key", f"  node_ca: {pki}/node-ca.crt",
               f"  sae_ca: {pki}/sae-ca.crt", f"  operator_ca: {pki}/operator-ca.crt", "saes:"]
-    lines += [f"  - id: {sae}" for sae, home in SAES if home == node]
+    lines += [f"  - id: {sae}" for sae, home in topology.saes if home == node]
     lines += ["links:"]
-    for a, b in LINKS:
+    for a, b in topology.links:
         if node not in (a, b):
             continue
         peer = b if node == a else a
@@ -95,41 +111,40 @@ def node_config(run_dir, ports, node):
                   f"    peer_kx: {HOST}:{ports[peer]['kx']}",
                   f"    link_key_file: {pki}/links/{link_id(a, b)}.key",
                   f"    modules: [qkd-{link_id(a, b)}]"]
-    # Half of a pool is leased ahead; two SAEs share n4's streams and need 200 keys each.
-    lines += ["pools:", "  target_bytes: 64KiB", "  prefill: ALL_KNOWN_NODES"]
-    return "\n".join(lines) + "\n"
+    lines += ["pools:", f"  target_bytes: {topology.pool}", "  prefill: ALL_KNOWN_NODES"]
+    return "\n".join(lines) + "\n" + topology.extra
 
 
-def simulator_config(run_dir, ports, index):
-    a, b = LINKS[index]
+def simulator_config(topology, run_dir, ports, index):
+    a, b = topology.links[index]
     pki = os.path.join(run_dir, "pki")
     module = f"{pki}/modules/qkd-{link_id(a, b)}"
     return "\n".join([
-        f"state_dir: {run_dir}/state/qkd-{link_id(a, b)}", f"time_speedup: {TIME_SPEEDUP}", "tls:",
+        f"state_dir: {run_dir}/state/qkd-{link_id(a, b)}", f"time_speedup: {topology.time_speedup}", "tls:",
         f"  ca: {pki}/node-ca.crt", f"  cert: {module}/module.crt", f"  key: {module}/module.key",
-        "links:", f"  - id: {link_id(a, b)}", f"    length_km: {LENGTHS_KM[index]}",
+        "links:", f"  - id: {link_id(a, b)}", f"    length_km: {topology.lengths_km[index]}",
         "    block_bytes: 4096", "    ends:"] + [
             line for end in (a, b)
             for line in (f"      - node: {end}", f"        kq1: {HOST}:{ports[end]['kq1']}")]) + "\n"
 
 
-def plan(run_dir, bin_dir, ports):
+def plan(topology, run_dir, bin_dir, ports):
     """[(name, argv)] of all processes; writes their configurations."""
     processes = []
-    for node in NODES:
+    for node in topology.nodes:
         path = os.path.join(run_dir, f"{node}.yaml")
-        write_file(path, node_config(run_dir, ports, node))
+        write_file(path, node_config(topology, run_dir, ports, node))
         processes.append((node, [os.path.join(bin_dir, "keyhopd"), "--config", path]))
-    for index, (a, b) in enumerate(LINKS):
+    for index, (a, b) in enumerate(topology.links):
         name = "qkd-" + link_id(a, b)
         path = os.path.join(run_dir, f"{name}.yaml")
-        write_file(path, simulator_config(run_dir, ports, index))
+        write_file(path, simulator_config(topology, run_dir, ports, index))
         os.makedirs(os.path.join(run_dir, "state", name), exist_ok=True)
         processes.append((name, [os.path.join(bin_dir, "keyhop-qkdsim"), "--config", path]))
     return processes
 
 
-def describe(run_dir, ports, processes):
+def describe(topology, run_dir, ports, processes):
     """What demo.json says."""
     pki = os.path.join(run_dir, "pki")
 
@@ -145,9 +160,9 @@ def describe(run_dir, ports, processes):
                    "admin": address(node, "admin"),
                    "metrics": f"https://{address(node, 'metrics')}/metrics",
                    "cert": f"{pki}/nodes/{node}/node.crt", "key": f"{pki}/nodes/{node}/node.key"}
-                  for node in NODES],
+                  for node in topology.nodes],
         "saes": [{"id": sae, "node": home, "cert": f"{pki}/saes/{sae}/sae.crt",
-                  "key": f"{pki}/saes/{sae}/sae.key"} for sae, home in SAES],
-        "links": [{"id": link_id(a, b), "a": a, "b": b} for a, b in LINKS],
+                  "key": f"{pki}/saes/{sae}/sae.key"} for sae, home in topology.saes],
+        "links": [{"id": link_id(a, b), "a": a, "b": b} for a, b in topology.links],
         "processes": processes,
     }

@@ -205,20 +205,20 @@ def main():
     if os.path.exists(world_file):
         os.unlink(world_file)
 
-    ports = network.choose_ports(run_dir)
-    network.make_certificates(options.root, run_dir)
-    plan = network.plan(run_dir, options.bin, ports)
+    ports = network.choose_ports(network.DEMO, run_dir)
+    network.make_certificates(network.DEMO, options.root, run_dir)
+    plan = network.plan(network.DEMO, run_dir, options.bin, ports)
     configs = [argv[-1] for _, argv in plan]
     code = 1
     try:
         end_all(configs)  # What an earlier demo, killed hard, left behind.
         processes = [start(run_dir, name, argv) for name, argv in plan]
-        world = network.describe(run_dir, ports, processes)
+        world = network.describe(network.DEMO, run_dir, ports, processes)
         wait_until_ready(world, progress)
         progress("")
         network.write_file(world_file, json.dumps(world, indent=1))
         saes = {sae["id"]: sae for sae in world["saes"]}
-        print(f"{len(network.NODES)} key managers, {len(network.LINKS)} QKD links, "
+        print(f"{len(network.DEMO.nodes)} key managers, {len(network.DEMO.links)} QKD links, "
               f"{len(saes)} applications; {world_file} says where.\n")
         good = check(world, options.bin, saes["sae-1"], saes["sae-4"])
         good &= check(world, options.bin, saes["sae-4"], saes["sae-1"])
@@ -241,4 +241,5 @@ def main():
     return code
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

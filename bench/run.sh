@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# bench/run.sh NAME... [--json FILE]: builds what it needs and runs the named benchmarks; prints one
+# JSON object a line, and writes them to FILE (overwritten). Without names it lists them.
+# KEYHOP_PRESET is the preset to build (default: release).
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+preset=${KEYHOP_PRESET:-release}
+names=(draw_grpc)
+
+chosen=()
+file=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --json)
+      [ $# -ge 2 ] || { echo "bench: --json needs a file" >&2; exit 2; }
+      file=$2
+      shift
+      ;;
+    -h | --help) sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -*) echo "bench: unknown option '$1'; see --help" >&2; exit 2 ;;
+    *)
+      if [[ " ${names[*]} " != *" $1 "* ]]; then
+        echo "bench: unknown benchmark '$1'; there are: ${names[*]}" >&2
+        exit 2
+      fi
+      chosen+=("$1")
+      ;;
+  esac
+  shift
+done
+if [ ${#chosen[@]} -eq 0 ]; then
+  printf '%s\n' "${names[@]}"
+  exit 0
+fi
+
+"$root/deploy/build.sh" "$preset" keyhopd keyhop-qkdsim keyhop-bench >&2
+[ -z "$file" ] || : >"$file"
+for name in "${chosen[@]}"; do
+  # The build folder is on a real disk; /tmp may be memory.
+  line=$(python3 "$root/bench/$name.py" --root "$root" --bin "$root/build/$preset/bin" \
+    --run-dir "$root/build/$preset/bench/$name")
+  printf '%s\n' "$line"
+  [ -z "$file" ] || printf '%s\n' "$line" >>"$file"
+done
