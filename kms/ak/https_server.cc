@@ -401,7 +401,8 @@ Task<bool> Connection::Write(const HttpAnswer& answer, const Parser* parser, boo
 // socket with unread input would reset the connection, and our answer might be lost with it.
 Task<void> Connection::Goodbye(bool drain) {
   error_code ec;
-  deadline_ = Clock::now() + kGoodbyeTimeout;
+  // The goodbye is sent at once; waiting for the other's is a courtesy that ends with the server.
+  deadline_ = Clock::now() + (shared_.stopping ? Clock::duration::zero() : kGoodbyeTimeout);
   co_await stream_.async_shutdown(net::redirect_error(kAwait, ec));
   if (!drain) co_return;
   stream_.next_layer().shutdown(tcp::socket::shutdown_send, ec);
