@@ -1,0 +1,141 @@
+#include "trusted_node/admin/admin_service.h"
+
+#include <chrono>
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "keyhop/admin/v1/admin.grpc.pb.h"
+#include "trusted_node/admin/topology.h"
+
+namespace keyhop {
+namespace {
+
+constexpr std::chrono::seconds kSnapshotWait{5};
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+}
+
+void Fill(google::protobuf::Duration& out, Duration duration) {
+  out.set_seconds(duration.ns / 1'000'000'000);
+  out.set_nanos(static_cast<int32_t>(duration.ns % 1'000'000'000));
+}
+
+class AdminService final : public admin::v1::Admin::Service {
+ public:
+  AdminService(NodePort& port, AdminHooks hooks) : port_(port), hooks_(std::move(hooks)) {}
+
+  grpc::Status GetStatus(grpc::ServerContext* context, const admin::v1::GetStatusRequest*,
+                         admin::v1::GetStatusResponse* response) override {
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    response->set_node_id(snapshot->self.value);
+    response->set_version(hooks_.version);
+    Fill(*response->mutable_uptime(), hooks_.now() - hooks_.started);
+    response->set_secure_heap_locked(hooks_.secure_heap.locked);
+    response->set_secure_heap_bytes(hooks_.secure_heap.size_bytes);
+    response->set_secure_heap_used_bytes(SecureHeapUsedBytes());
+    response->set_ready(hooks_.ready());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ListNodes(grpc::ServerContext* context, const admin::v1::ListNodesRequest*,
+                         admin::v1::ListNodesResponse* response) override {
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    const auto hops = HopsFrom(snapshot->self, snapshot->database);
+    for (const LinkState& state : snapshot->database) {
+      admin::v1::Node& node = *response->add_nodes();
+      node.set_id(state.origin.value);
+      node.set_self(state.origin == snapshot->self);
+      const auto it = hops.find(state.origin);
+      node.set_reachable(it != hops.end());
+      if (it != hops.end()) node.set_hops(it->second);
+      for (const SaeAdvert& sae : state.saes) node.add_sae_ids(sae.sae.value);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ListLinks(grpc::ServerContext* context, const admin::v1::ListLinksRequest*,
+                         admin::v1::ListLinksResponse* response) override {
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    for (const auto& [id, link] : snapshot->links) FillLink(*snapshot, id, *response->add_links());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ListPools(grpc::ServerContext* context, const admin::v1::ListPoolsRequest*,
+                         admin::v1::ListPoolsResponse* response) override {
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    for (const PoolLevels& levels : snapshot->pools) {
+      admin::v1::Pool& pool = *response->add_pools();
+      pool.set_source_id(levels.stream.source.value);
+      pool.set_destination_id(levels.stream.destination.value);
+      pool.set_epoch(levels.epoch);
+      pool.set_at_hand_bytes(levels.open_bytes);
+      pool.set_target_bytes(levels.target_bytes);
+      pool.set_fill_rate_bytes_per_second(static_cast<double>(levels.refill_bytes_per_s));
+      for (const NodeId& node : levels.last_path) pool.add_last_path(node.value);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status SetLink(grpc::ServerContext* context, const admin::v1::SetLinkRequest* request,
+                       admin::v1::SetLinkResponse* response) override {
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    const LinkId id(request->id());
+    if (!snapshot->links.contains(id)) {
+      return {grpc::StatusCode::NOT_FOUND,
+              absl::StrCat("no link '", request->id(), "' at node ", snapshot->self.value)};
+    }
+    if (const absl::Status set = hooks_.set_link(id, request->up()); !set.ok()) {
+      return ToGrpc(set);
+    }
+    FillLink(*snapshot, id, *response->mutable_link());
+    return grpc::Status::OK;
+  }
+
+ private:
+  // Checks the caller, then waits for the core's snapshot.
+  grpc::Status Ask(const grpc::ServerContext& context, std::optional<NodeSnapshot>& out) {
+    if (const absl::Status who = hooks_.check_operator(context); !who.ok()) return ToGrpc(who);
+    auto answer = std::make_shared<std::promise<NodeSnapshot>>();
+    auto future = answer->get_future();
+    port_.AskSnapshot([answer](NodeSnapshot snapshot) { answer->set_value(std::move(snapshot)); });
+    if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
+      return {grpc::StatusCode::UNAVAILABLE, "the core did not answer in time; retry"};
+    }
+    out = future.get();
+    return grpc::Status::OK;
+  }
+
+  void FillLink(const NodeSnapshot& snapshot, const LinkId& id, admin::v1::Link& out) const {
+    const auto& [peer, levels] = snapshot.links.at(id);
+    const auto connected = snapshot.peers.find(peer);
+    out.set_id(id.value);
+    out.set_peer_id(peer.value);
+    out.set_up(levels.session_open && connected != snapshot.peers.end() && connected->second);
+    out.set_admin_up(hooks_.link_wanted_up(id));
+    out.set_session_open(levels.session_open);
+    out.set_qber(static_cast<double>(levels.qber_ppm) / 1e6);
+    out.set_key_rate_bps(static_cast<double>(levels.rate_bps));
+    out.set_free_pad_send_bytes(levels.send_open_bytes + levels.stock_bytes / 2);
+    out.set_free_pad_receive_bytes(levels.receive_open_bytes + levels.stock_bytes / 2);
+    out.set_module_up(levels.module_up);
+  }
+
+  NodePort& port_;
+  const AdminHooks hooks_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeAdminService(NodePort& port, AdminHooks hooks) {
+  return std::make_unique<AdminService>(port, std::move(hooks));
+}
+
+}  // namespace keyhop

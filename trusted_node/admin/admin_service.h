@@ -1,0 +1,39 @@
+#ifndef KEYHOP_TRUSTED_NODE_ADMIN_ADMIN_SERVICE_H_
+#define KEYHOP_TRUSTED_NODE_ADMIN_ADMIN_SERVICE_H_
+
+#include <grpcpp/impl/codegen/service_type.h>
+#include <grpcpp/server_context.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "kms/base/instant.h"
+#include "kms/crypto/secure_heap.h"
+#include "trusted_node/core/node/port.h"
+
+namespace keyhop {
+
+// What the admin service asks beside the core. All are called on any thread.
+struct AdminHooks {
+  // OK if the caller's certificate is an operator's.
+  std::function<absl::Status(const grpc::ServerContextBase&)> check_operator;
+  // Passes an operator's wish to the link's QKD modules. NOT_FOUND: no such link here; UNAVAILABLE:
+  // no module is attached (the wish is kept for the next one that attaches).
+  std::function<absl::Status(const LinkId&, bool up)> set_link;
+  std::function<bool(const LinkId&)> link_wanted_up;
+  std::function<bool()> ready;
+  std::string version;
+  SecureHeap secure_heap;
+  Instant started;
+  std::function<Instant()> now;
+};
+
+// The service keyhop.admin.v1.Admin over the core's snapshots. `port` outlives the service and the
+// server that it is registered with, and answers until that server has shut down. Thread-safe.
+std::unique_ptr<grpc::Service> MakeAdminService(NodePort& port, AdminHooks hooks);
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_TRUSTED_NODE_ADMIN_ADMIN_SERVICE_H_
