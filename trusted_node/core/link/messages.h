@@ -32,7 +32,7 @@ enum class Direction : uint8_t {
 
 struct BookMark {
   BookId book;
-  uint64_t mark = 0;       // Blocks below may have been leased.
+  uint64_t mark = 0;       // Blocks below may have been leased, or are not held here.
   uint64_t stock_top = 0;  // Above the last block that this end took from its module (a hint).
 };
 

@@ -19,9 +19,10 @@ struct LinkRecord {
 struct BookRecord {
   LinkId link;
   BookId book;
-  bool finished = false;    // No pad of it, and of lower runs of the pair, is taken again.
-  uint64_t mark = 0;        // Blocks below may have been leased.
-  uint64_t taken_top = 0;   // Blocks below were taken from the module (or passed over).
+  bool finished = false;   // No pad of it, and of lower runs of the pair, is taken again.
+  uint64_t mark = 0;       // Blocks below may have been leased.
+  uint64_t taken_top = 0;  // Blocks below were taken from the module (or passed over).
+  bool erased = false;     // A finished run of which a higher one of the pair is finished too.
 };
 // Key: link, book, block. A pad unit in stock.
 struct PadRecord {
