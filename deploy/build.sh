@@ -42,6 +42,8 @@ fi
 # ninja prints a line even when there is nothing to do; pass on all others.
 export NINJA_STATUS="[$preset %f/%t] "
 set +e
-ninja -C "$build" -j "$jobs" "$@" 9>&- | sed -u -e '/^ninja: no work to do\.$/d' -e '/^ninja: Entering directory/d'
+ninja -C "$build" -j "$jobs" "$@" 9>&- |
+  sed -u -e '/^ninja: no work to do\.$/d' -e '/^ninja: Entering directory/d' \
+    -e '/Re-checking globbed directories\.\.\.$/d'
 status=${PIPESTATUS[0]}
 exit "$status"
