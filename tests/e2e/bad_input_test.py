@@ -1,0 +1,233 @@
+"""Bad input gets the standard's error, and nothing else happens."""
+import json
+import os
+import ssl
+import subprocess
+
+import world
+
+NOT_FOUND = "one or more keys specified are not found on KME"
+MULTIPLE = "size shall be a multiple of 8"
+UNSUPPORTED = "not all extension_mandatory parameters are supported"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+
+DRAW = "/api/v1/keys/sae-4/enc_keys"
+FETCH = "/api/v1/keys/sae-4/dec_keys"
+ANY = None  # The standard has no text of its own: any message.
+
+# (method, path, body, status, message)
+REST = [
+    ("POST", DRAW, b"{", 400, ANY),
+    ("POST", DRAW, b"[]", 400, ANY),
+    ("POST", DRAW, b'{"number": 1,}', 400, ANY),
+    ("POST", DRAW, b'{"number": 1} x', 400, ANY),
+    ("POST", DRAW, b'{number: 1}', 400, ANY),
+    ("POST", DRAW, b'{"number": 1, "number": 1}', 400, ANY),
+    ("POST", DRAW, b'\xef\xbb\xbf{"number": 1}', 400, ANY),
+    ("POST", DRAW, b'{"number": "\xff"}', 400, ANY),
+    ("POST", DRAW, b'{"number": "1"}', 400, ANY),
+    ("POST", DRAW, b'{"number": 1.5}', 400, ANY),
+    ("POST", DRAW, b'{"number": -1}', 400, ANY),
+    ("POST", DRAW, b'{"number": 0}', 400, ANY),
+    ("POST", DRAW, b'{"number": 129}', 400, ANY),
+    ("POST", DRAW, b'{"number": 1e400}', 400, ANY),
+    ("POST", DRAW, b'{"number": 18446744073709551617}', 400, ANY),
+    ("POST", DRAW, b'{"number": ' + b"9" * 5000 + b"}", 400, ANY),
+    ("POST", DRAW, b'{"size": 7}', 400, MULTIPLE),
+    ("POST", DRAW, b'{"size": 257}', 400, MULTIPLE),
+    ("POST", DRAW, b'{"size": 0}', 400, ANY),
+    ("POST", DRAW, b'{"size": 8}', 400, ANY),
+    ("POST", DRAW, b'{"size": 1000000}', 400, ANY),
+    ("POST", DRAW, b'{"size": [256]}', 400, ANY),
+    ("POST", DRAW, b'{"size": true}', 400, ANY),
+    ("POST", DRAW, b'{"extension_mandatory": [{"abc_unknown": 1}]}', 400, UNSUPPORTED),
+    ("POST", DRAW, b'{"extension_mandatory": {"a": 1}}', 400, ANY),
+    ("POST", DRAW, b'{"additional_slave_SAE_IDs": ["sae-4"]}', 400, ANY),
+    ("POST", DRAW, b"[" * 5000, 400, ANY),
+    ("GET", DRAW + "?size=7", None, 400, MULTIPLE),
+    ("GET", DRAW + "?number=abc", None, 400, ANY),
+    ("GET", DRAW + "?number=99999999999999999999", None, 400, ANY),
+    ("GET", DRAW + "?number=1&number=1", None, 400, ANY),
+    ("GET", "/api/v1/keys/sae-99/enc_keys", None, 400, ANY),
+    ("GET", "/api/v1/keys/sae-99/status", None, 400, ANY),
+    ("GET", "/api/v1/keys/sae-1/enc_keys", None, 400, ANY),
+    ("GET", "/api/v1/keys/%ff/enc_keys", None, 400, ANY),
+    ("POST", FETCH, b"{}", 400, ANY),
+    ("POST", FETCH, b'{"key_IDs": []}', 400, ANY),
+    ("POST", FETCH, b'{"key_IDs": "x"}', 400, ANY),
+    ("POST", FETCH, b'{"key_IDs": [{"key_ID": 1}]}', 400, ANY),
+    ("POST", FETCH, b'{"key_IDs": [{"key_ID": "not a UUID"}]}', 400, ANY),
+    ("POST", FETCH, json.dumps({"key_IDs": [{"key_ID": UNKNOWN_ID}]}).encode(), 400, NOT_FOUND),
+    ("GET", f"{FETCH}?key_ID={UNKNOWN_ID}", None, 400, NOT_FOUND),
+    ("GET", f"/api/v1/keys/sae-99/dec_keys?key_ID={UNKNOWN_ID}", None, 400, NOT_FOUND),
+    ("GET", FETCH, None, 400, ANY),
+    ("DELETE", DRAW, None, 405, ANY),
+    ("GET", "/api/v1/keys/sae-4/other", None, 404, ANY),
+    ("GET", "/etc/passwd", None, 404, ANY),
+    ("POST", DRAW, b" " * (2 << 20), 413, ANY),
+]
+
+
+def ask(rest, method, path, body):
+    try:
+        return rest.ask(method, path, body)
+    finally:
+        rest.close()  # A refusal may end the connection; the next case has its own.
+
+
+def check_rest(demo):
+    rest = world.Rest(demo, "sae-1")
+    for method, path, body, status, message in REST:
+        what = f"{method} {path} {(body or b'')[:60]!r}"
+        try:
+            got, answer = ask(rest, method, path, body)
+        except world.NO_ANSWER as error:
+            # A body over the limit is refused while it is still sent.
+            world.expect(status == 413, f"{what}: no answer: {error}")
+            continue
+        world.expect(got == status, f"{what}: {got} {answer}, not {status}")
+        said = answer.get("message")
+        world.expect(isinstance(said, str) and said, f"{what}: no message: {answer}")
+        world.expect(message in (None, said), f"{what}: '{said}', not '{message}'")
+
+
+def check_not_named(demo):
+    """A key of another SAE of the same home: 401, and it stays for its owner."""
+    one, four, six = (world.Rest(demo, s) for s in ("sae-1", "sae-4", "sae-6"))
+    status, body = one.draw("sae-4")
+    world.expect(status == 200, f"draw: {status} {body}")
+    keys = world.keys_of(body)
+    status, body = six.fetch("sae-1", list(keys))
+    world.expect((status, body) == (401, {"message": "Unauthorized"}), f"not named: {status} {body}")
+    # Where no master could have drawn it, the standard's text and 400.
+    status, body = world.Rest(demo, "sae-3").fetch("sae-1", list(keys))
+    world.expect((status, body.get("message")) == (400, NOT_FOUND), f"elsewhere: {status} {body}")
+    status, body = four.fetch("sae-1", list(keys))
+    world.expect(status == 200 and world.keys_of(body) == keys, f"the owner: {status} {body}")
+    status, body = four.fetch("sae-1", list(keys))
+    world.expect((status, body.get("message")) == (400, NOT_FOUND), f"used: {status} {body}")
+
+
+def openssl(*words):
+    done = subprocess.run(["openssl", *words], capture_output=True, text=True)
+    world.expect(done.returncode == 0, f"openssl {words[0]}: {done.stderr}")
+
+
+def make_bad_certificates(demo, folder):
+    """{name: (cert, key)} that no KME may take as an SAE's."""
+    os.makedirs(folder)
+    pki = os.path.join(demo.run_dir, "pki")
+
+    def request(name):
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                "/CN=sae-1", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.csr")
+        with open(f"{folder}/{name}.ext", "w") as f:
+            f.write("subjectAltName=URI:keyhop://sae/sae-1\nextendedKeyUsage=clientAuth\n")
+
+    request("expired")
+    with open(f"{folder}/ca.cnf", "w") as f:
+        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\n"
+                f"new_certs_dir={folder}\ndefault_md=sha256\npolicy=p\nunique_subject=no\n"
+                "[p]\ncommonName=supplied\n")
+    open(f"{folder}/index", "w").close()
+    with open(f"{folder}/serial", "w") as f:
+        f.write("1000\n")
+    openssl("ca", "-batch", "-notext", "-config", f"{folder}/ca.cnf", "-cert", f"{pki}/sae-ca.crt",
+            "-keyfile", f"{pki}/ca/sae-ca.key", "-startdate", "20200101000000Z", "-enddate",
+            "20210101000000Z", "-in", f"{folder}/expired.csr", "-out", f"{folder}/expired.crt",
+            "-extfile", f"{folder}/expired.ext")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-subj", "/CN=Another CA", "-keyout", f"{folder}/foreign-ca.key", "-out",
+            f"{folder}/foreign-ca.crt")
+    request("foreign")
+    openssl("x509", "-req", "-in", f"{folder}/foreign.csr", "-CA", f"{folder}/foreign-ca.crt",
+            "-CAkey", f"{folder}/foreign-ca.key", "-CAcreateserial", "-days", "9", "-extfile",
+            f"{folder}/foreign.ext", "-out", f"{folder}/foreign.crt")
+    node, operator = demo.world["nodes"][1], demo.world["operator"]
+    return {"expired": (f"{folder}/expired.crt", f"{folder}/expired.key"),
+            "foreign": (f"{folder}/foreign.crt", f"{folder}/foreign.key"),
+            "a node's": (node["cert"], node["key"]),
+            "an operator's": (operator["cert"], operator["key"])}
+
+
+def check_certificates(demo, bad):
+    for name, files in bad.items():
+        try:
+            status, body = world.Rest(demo, "sae-1", cert=files).status("sae-4")
+        except world.NO_ANSWER:
+            status = None
+        world.expect(status in (None, 401), f"{name} certificate at REST: {status}")
+        code, answer = curl(demo.world, demo.world["nodes"][0]["grpc"],
+                            "/keyhop.delivery.v1.KeyDelivery/GetStatus", files, frame(b""))
+        world.expect("grpc-status: 0" not in answer, f"{name} certificate at gRPC: {answer}")
+        world.expect(code != 0 or "grpc-status: 16" in answer,
+                     f"{name} certificate at gRPC: {answer}")
+    # No certificate at all.
+    context = ssl.create_default_context(cafile=demo.world["ca"])
+    rest = world.Rest(demo, "sae-1")
+    rest.context = context
+    try:
+        status, _ = rest.status("sae-4")
+    except world.NO_ANSWER:
+        status = None
+    world.expect(status in (None, 401), f"no certificate at REST: {status}")
+
+
+def frame(message):
+    """A gRPC message on the wire."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def curl(described, address, method, files, body, seconds=5):
+    """(exit code, head and trailers) of one gRPC call by hand."""
+    done = subprocess.run(
+        ["curl", "-sS", "--http2", "--max-time", str(seconds), "--cacert", described["ca"], "--cert",
+         files[0], "--key", files[1], "-H", "content-type: application/grpc", "-H",
+         "te: trailers", "--data-binary", "@-", "-D", "-", "-o", "/dev/null",
+         f"https://{address}{method}"], input=body, capture_output=True)
+    return done.returncode, done.stdout.decode(errors="replace").lower()
+
+
+KX = "/keyhop.kx.v1.Kx/Exchange"
+KQ1 = "/keyhop.kq1.v1.KeyManagerQ/Attach"
+GARBAGE = [b"", b"\xff" * 40, b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05ab", os.urandom(3000)]
+
+
+def check_inner_interfaces(demo):
+    sae = demo.sae("sae-1")
+    node = demo.node("n2")
+    module = os.path.join(demo.run_dir, "pki", "modules", "qkd-n1-n2", "module")
+    for listener, method in (("kx", KX), ("kq1", KQ1)):
+        code, answer = curl(demo.world, demo.node("n1")[listener], method,
+                            (sae["cert"], sae["key"]), frame(b""))
+        world.expect(code != 0 or ("grpc-status: 16" in answer or "grpc-status: 7" in answer),
+                     f"an SAE's certificate at {listener}: {code} {answer}")
+        world.expect("grpc-status: 0" not in answer, f"an SAE's certificate at {listener}")
+    good = {"kx": (node["cert"], node["key"]), "kq1": (f"{module}.crt", f"{module}.key")}
+    for listener, method in (("kx", KX), ("kq1", KQ1)):
+        for garbage in GARBAGE:
+            for body in (frame(garbage), frame(garbage)[:-1], garbage):
+                _, answer = curl(demo.world, demo.node("n1")[listener], method, good[listener], body,
+                                 seconds=3)
+                world.expect("grpc-status: 0" not in answer,
+                             f"garbage at {listener}: {answer} for {body[:20]!r}")
+
+
+def test():
+    options = world.parse_arguments()
+    with world.Demo(options).start() as demo:
+        demo.wait_until_up()
+        pids = {name: p["pid"] for name, p in demo.processes.items()}
+        before = world.Rest(demo, "sae-1").status("sae-4")[1]["stored_key_count"]
+        world.expect(before >= 200, f"{before} keys at hand")
+        check_rest(demo)
+        check_not_named(demo)
+        check_certificates(demo, make_bad_certificates(demo, os.path.join(options.work, "bad")))
+        check_inner_interfaces(demo)
+        demo.check_alive()
+        world.expect(pids == {n: p["pid"] for n, p in demo.processes.items()}, "a process went")
+        world.wait_until_all_deliver(demo)
+        print(f"{len(REST)} REST requests, {len(GARBAGE) * 6} broken messages refused")
+
+
+world.main(test)
