@@ -1,0 +1,202 @@
+#include "kms/ak/grpc_service.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "keyhop/delivery/v1/delivery.grpc.pb.h"
+#include "kms/core/uuid.h"
+#include "kms/tls/grpc_credentials.h"
+#include "tests/kms/ak/ak_fixture.h"
+#include "tests/kms/ak/fake_delivery_port.h"
+
+namespace keyhop {
+namespace {
+
+namespace pb = ::keyhop::delivery::v1;
+using grpc::StatusCode;
+using ::testing::HasSubstr;
+
+class GrpcServiceTest : public ::testing::Test {
+ protected:
+  GrpcServiceTest()
+      : service_(MakeDeliveryGrpcService(port_, [this](const grpc::ServerContextBase& context) {
+          return peers_.PeerSae(*context.auth_context());
+        })) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(
+        "127.0.0.1:0",
+        GrpcTls::Create(certs_.Node("saes"))->Server(CertificateKind::kSae, IdentityRules()),
+        &listening_);
+    builder.RegisterService(service_.get());
+    server_ = builder.BuildAndStart();
+  }
+  ~GrpcServiceTest() override { server_->Shutdown(); }
+
+  std::unique_ptr<pb::KeyDelivery::Stub> Stub(const std::string& sae) {
+    return pb::KeyDelivery::NewStub(
+        grpc::CreateChannel(absl::StrCat("127.0.0.1:", listening_),
+                            GrpcTls::Create(certs_.Client(sae))->ChannelToHost()));
+  }
+
+  struct Result {
+    grpc::Status status;
+    pb::KeyContainer keys;
+    std::multimap<std::string, std::string> trailer;
+  };
+  void Keep(const grpc::ClientContext& context, Result& result) {
+    for (const auto& [name, value] : context.GetServerTrailingMetadata()) {
+      result.trailer.emplace(std::string(name.data(), name.size()),
+                             std::string(value.data(), value.size()));
+    }
+  }
+  Result Get(const std::string& caller, const pb::KeyRequest& request) {
+    Result result;
+    grpc::ClientContext context;
+    result.status = Stub(caller)->GetKey(&context, request, &result.keys);
+    Keep(context, result);
+    return result;
+  }
+  Result Get(const std::string& caller, const std::string& slave) {
+    pb::KeyRequest request;
+    request.set_slave_sae_id(slave);
+    return Get(caller, request);
+  }
+  Result Fetch(const std::string& caller, const std::string& master,
+               const std::vector<std::string>& ids) {
+    pb::KeyIdsRequest request;
+    request.set_master_sae_id(master);
+    for (const std::string& id : ids) request.add_key_ids()->set_key_id(id);
+    Result result;
+    grpc::ClientContext context;
+    result.status = Stub(caller)->GetKeyWithKeyIds(&context, request, &result.keys);
+    Keep(context, result);
+    return result;
+  }
+  static std::string Trailer(const Result& result, const std::string& name) {
+    const auto it = result.trailer.find(name);
+    return it == result.trailer.end() ? "" : it->second;
+  }
+
+  AkCerts certs_;
+  FakeDeliveryPort port_;
+  GrpcPeers peers_{IdentityRules()};
+  std::unique_ptr<grpc::Service> service_;
+  int listening_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(GrpcServiceTest, TellsTheStatusOfThePair) {
+  pb::GetStatusRequest request;
+  request.set_slave_sae_id("bob");
+  pb::Status answer;
+  grpc::ClientContext context;
+  ASSERT_TRUE(Stub("alice")->GetStatus(&context, request, &answer).ok());
+  EXPECT_EQ(answer.source_kme_id(), "kme-a");
+  EXPECT_EQ(answer.target_kme_id(), "kme-b");
+  EXPECT_EQ(answer.master_sae_id(), "alice");
+  EXPECT_EQ(answer.slave_sae_id(), "bob");
+  EXPECT_EQ(answer.key_size(), 256u);
+  EXPECT_EQ(answer.stored_key_count(), 200u);
+  EXPECT_EQ(answer.max_key_count(), 1000u);
+  EXPECT_EQ(answer.max_key_per_request(), 128u);
+  EXPECT_EQ(answer.max_key_size(), 16384u);
+  EXPECT_EQ(answer.min_key_size(), 32u);
+  EXPECT_EQ(answer.max_sae_id_count(), 2u);
+}
+
+TEST_F(GrpcServiceTest, DeliversTheSameKeyToTheSlaveOnce) {
+  pb::KeyRequest request;
+  request.set_slave_sae_id("bob");
+  request.set_number(2);
+  request.set_size(512);
+  const Result drawn = Get("alice", request);
+  ASSERT_TRUE(drawn.status.ok()) << drawn.status.error_message();
+  ASSERT_EQ(drawn.keys.keys_size(), 2);
+  EXPECT_TRUE(drawn.keys.keys(0).key().size() == 64);
+  const std::vector<std::string> ids = {drawn.keys.keys(1).key_id(), drawn.keys.keys(0).key_id()};
+  EXPECT_EQ(Fetch("carol", "alice", ids).status.error_code(), StatusCode::PERMISSION_DENIED);
+  const Result fetched = Fetch("bob", "alice", ids);
+  ASSERT_TRUE(fetched.status.ok()) << fetched.status.error_message();
+  // Compared as truth values: a failure must not print keys.
+  EXPECT_TRUE(fetched.keys.keys(0).key() == drawn.keys.keys(1).key());
+  EXPECT_TRUE(fetched.keys.keys(1).key() == drawn.keys.keys(0).key());
+  const Result again = Fetch("bob", "alice", ids);
+  EXPECT_EQ(again.status.error_code(), StatusCode::NOT_FOUND);
+  EXPECT_EQ(again.status.error_message(), kKeysNotFound);
+}
+
+TEST_F(GrpcServiceTest, MapsRefusalsToCodesWithTheirTexts) {
+  const Result down = Get("alice", "down");
+  EXPECT_EQ(down.status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(down.status.error_message(), "not enough key now");
+  EXPECT_EQ(Trailer(down, "retry-after-ms"), "1500");
+  EXPECT_EQ(Trailer(down, "keyhop-refusal"), "unavailable");
+  const Result full = Get("alice", "full");
+  EXPECT_EQ(full.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(Trailer(full, "retry-after-ms"), "200");
+  EXPECT_EQ(Get("alice", "broken").status.error_code(), StatusCode::INTERNAL);
+  pb::KeyRequest odd;
+  odd.set_slave_sae_id("bob");
+  odd.set_size(7);
+  EXPECT_EQ(Get("alice", odd).status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Get("alice", odd).status.error_message(), kSizeNotMultipleOf8);
+  port_.Deregister("alice");
+  const Result unknown = Get("alice", "bob");
+  EXPECT_EQ(unknown.status.error_code(), StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(unknown.status.error_message(), "Unauthorized");
+  EXPECT_EQ(Trailer(unknown, "retry-after-ms"), "");
+  EXPECT_EQ(port_.keys_drawn(), 0u);
+}
+
+TEST_F(GrpcServiceTest, RefusesMalformedRequests) {
+  EXPECT_EQ(Get("alice", "").status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Get("alice", "alice").status.error_code(), StatusCode::INVALID_ARGUMENT);
+  pb::KeyRequest twice;
+  twice.set_slave_sae_id("bob");
+  twice.add_additional_slave_sae_ids("bob");
+  EXPECT_EQ(Get("alice", twice).status.error_code(), StatusCode::INVALID_ARGUMENT);
+  pb::KeyRequest extension;
+  extension.set_slave_sae_id("bob");
+  extension.add_extension_mandatory()->set_name("abc_x");
+  EXPECT_EQ(Get("alice", extension).status.error_message(), kExtensionUnsupported);
+  pb::KeyRequest zero;
+  zero.set_slave_sae_id("bob");
+  zero.set_number(0);
+  EXPECT_EQ(Get("alice", zero).status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Fetch("bob", "alice", {}).status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(Fetch("bob", "alice", {"x"}).status.error_message(), HasSubstr("UUID"));
+  const std::string id = "00000000-0000-4000-8000-000000000000";
+  EXPECT_THAT(Fetch("bob", "alice", {id, id}).status.error_message(), HasSubstr("twice"));
+  EXPECT_EQ(port_.keys_drawn(), 0u);
+}
+
+TEST_F(GrpcServiceTest, LetsOnlySaesIn) {
+  for (const char* name : {"forged", "operator", "node", "nameless"}) {
+    const Result result = Get(name, "bob");
+    EXPECT_FALSE(result.status.ok()) << name;
+    EXPECT_EQ(result.keys.keys_size(), 0) << name;
+  }
+  EXPECT_EQ(port_.keys_drawn(), 0u);
+}
+
+TEST_F(GrpcServiceTest, FieldsAreNamedAsInTheStandard) {
+  const auto name = [](const google::protobuf::Descriptor* message, const char* field) {
+    return message->FindFieldByName(field)->json_name();
+  };
+  EXPECT_EQ(name(pb::Key::descriptor(), "key_id"), "key_ID");
+  EXPECT_EQ(name(pb::KeyIdsRequest::descriptor(), "key_ids"), "key_IDs");
+  EXPECT_EQ(name(pb::KeyRequest::descriptor(), "additional_slave_sae_ids"),
+            "additional_slave_SAE_IDs");
+  EXPECT_EQ(name(pb::KeyRequest::descriptor(), "extension_mandatory"), "extension_mandatory");
+  EXPECT_EQ(name(pb::Status::descriptor(), "source_kme_id"), "source_KME_ID");
+  EXPECT_EQ(name(pb::Status::descriptor(), "max_sae_id_count"), "max_SAE_ID_count");
+}
+
+}  // namespace
+}  // namespace keyhop
