@@ -161,7 +161,7 @@ void LinkEnd::OnTick(Instant now, LinkOutbox& out) {
   for (auto& p : i.pending) {
     if (!p || p->retry_at > now) continue;
     p->retry_at = now + i.config.retry;
-    out.Send(p->request, i.books.last_write());
+    i.Send(p->request, out);
   }
   i.Finish(now, out);
 }
