@@ -161,7 +161,8 @@ TEST_F(SimulatedLinkTest, PausesWhenTheBacklogIsFullAndGoesOnWhenTheKmIsBack) {
   ASSERT_TRUE(TickUntil([this] { return link_->counters().backlog_blocks == 64; }));
   for (int i = 0; i < 1000; ++i) TickOnce();
   EXPECT_EQ(link_->counters().blocks_made, 64u);
-  ASSERT_TRUE(TickUntil([this] { return alice_.last_status().secret_key_rate_bps() == 0; }));
+  ASSERT_TRUE(TickUntil(
+      [this] { return alice_.statuses() > 0 && alice_.last_status().secret_key_rate_bps() == 0; }));
   EXPECT_TRUE(alice_.last_status().up());
   bob_.Start();
   ASSERT_TRUE(TickUntil([this] { return BothHave(kRun, 100); }));
@@ -235,7 +236,8 @@ TEST_F(SimulatedLinkTest, GivesNothingToAServerWithTheCertificateOfAnotherNode) 
   }
   EXPECT_EQ(impostor.last_attach().link_id(), "");
   EXPECT_TRUE(impostor.disk().empty());
-  EXPECT_GE(bob_.DurableBlocks(kRun), 60u);
+  // The other end is served all the same.
+  EXPECT_TRUE(TickUntil([this] { return bob_.DurableBlocks(kRun) >= 60; }));
 }
 
 TEST_F(SimulatedLinkTest, ASeedGivesTheSameBlocksAgain) {

@@ -1,0 +1,123 @@
+#include "sim/net/disk.h"
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "kms/base/byte_writer.h"
+#include "kms/base/overload.h"
+
+namespace keyhop::sim {
+namespace {
+
+// Keys order by kind, then by place.
+class Key {
+ public:
+  explicit Key(char kind) { writer_.U8(static_cast<uint8_t>(kind)); }
+  Key& operator<<(const std::string& s) {
+    writer_.Text(s);
+    return *this;
+  }
+  Key& operator<<(uint64_t v) {
+    writer_.U64(v);
+    return *this;
+  }
+  Key& operator<<(const StreamId& s) { return *this << s.source.value << s.destination.value; }
+  Key& operator<<(const StreamAddress& a) { return *this << a.epoch << a.offset; }
+  Key& operator<<(const BookId& b) { return *this << uint64_t{b.module_pair} << b.run; }
+  std::string str() const { return std::string(writer_.bytes().begin(), writer_.bytes().end()); }
+
+ private:
+  ByteWriter writer_;
+};
+
+std::string KeyOf(const NodeRecord&) { return Key('n').str(); }
+std::string KeyOf(const LinkRecord& r) { return (Key('l') << r.link.value).str(); }
+std::string KeyOf(const BookRecord& r) { return (Key('b') << r.link.value << r.book).str(); }
+std::string KeyOf(const PadRecord& r) {
+  return (Key('p') << r.link.value << r.book << r.block).str();
+}
+std::string KeyOf(const SourceRecord& r) { return (Key('s') << r.stream).str(); }
+std::string KeyOf(const EpochRecord& r) {
+  return (Key('e') << r.stream << uint64_t{r.at_source} << r.number).str();
+}
+std::string KeyOf(const SourceSegmentRecord& r) { return (Key('g') << r.stream << r.at).str(); }
+std::string KeyOf(const DestinationRecord& r) { return (Key('d') << r.stream).str(); }
+std::string KeyOf(const UnitBodyRecord& r) { return (Key('u') << r.stream << r.at).str(); }
+std::string KeyOf(const UnitStateRecord& r) { return (Key('v') << r.stream << r.at).str(); }
+std::string KeyOf(const DirectoryRecord& r) { return (Key('D') << r.sae.value).str(); }
+std::string KeyOf(const RoutingRecord&) { return Key('R').str(); }
+
+bool Erases(const PadRecord& r) { return !r.bytes.has_value(); }
+bool Erases(const EpochRecord& r) { return !r.keys.has_value(); }
+bool Erases(const SourceSegmentRecord& r) { return !r.body.has_value(); }
+bool Erases(const UnitBodyRecord& r) { return !r.body.has_value(); }
+bool Erases(const UnitStateRecord& r) { return r.erased; }
+bool Erases(const BookRecord& r) { return r.erased; }
+template <typename T>
+bool Erases(const T&) {
+  return false;
+}
+
+std::optional<SecretBytes> Copy(const std::optional<SecretBytes>& bytes) {
+  if (!bytes) return std::nullopt;
+  return bytes->Duplicate(SecretAccess::ForSimulation());
+}
+PadRecord Copy(const PadRecord& r) { return {r.link, r.book, r.block, Copy(r.bytes)}; }
+EpochRecord Copy(const EpochRecord& r) { return {r.stream, r.at_source, r.number, Copy(r.keys)}; }
+SourceSegmentRecord Copy(const SourceSegmentRecord& r) { return {r.stream, r.at, Copy(r.body)}; }
+UnitBodyRecord Copy(const UnitBodyRecord& r) { return {r.stream, r.at, Copy(r.body)}; }
+template <typename T>
+T Copy(const T& r) {
+  return r;
+}
+
+// Calls `f` with the record inside the nested variants.
+template <typename F>
+auto Visit(const Record& record, F f) {
+  return std::visit(Overload{[&](const LinkRecordVariant& link) { return std::visit(f, link); },
+                             [&](const StreamRecord& stream) { return std::visit(f, stream); },
+                             [&](const auto& other) { return f(other); }},
+                    record);
+}
+
+}  // namespace
+
+std::string RecordKey(const Record& record) {
+  return Visit(record, [](const auto& r) { return KeyOf(r); });
+}
+
+bool ErasesKey(const Record& record) {
+  return Visit(record, [](const auto& r) { return Erases(r); });
+}
+
+Record CopyRecord(const Record& record) {
+  return std::visit(
+      Overload{[](const LinkRecordVariant& link) -> Record {
+                 return std::visit([](const auto& r) { return LinkRecordVariant(Copy(r)); }, link);
+               },
+               [](const StreamRecord& stream) -> Record {
+                 return std::visit([](const auto& r) { return StreamRecord(Copy(r)); }, stream);
+               },
+               [](const auto& other) -> Record { return other; }},
+      record);
+}
+
+void Disk::Apply(Record record) {
+  std::string key = RecordKey(record);
+  if (ErasesKey(record)) {
+    image_.erase(key);
+  } else {
+    image_.insert_or_assign(std::move(key), std::make_shared<const Record>(std::move(record)));
+  }
+}
+
+std::vector<Record> Disk::Recover() const {
+  std::vector<Record> out;
+  out.reserve(image_.size());
+  for (const auto& [key, record] : image_) out.push_back(CopyRecord(*record));
+  return out;
+}
+
+}  // namespace keyhop::sim

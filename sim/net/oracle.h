@@ -1,0 +1,125 @@
+#ifndef KEYHOP_SIM_NET_ORACLE_H_
+#define KEYHOP_SIM_NET_ORACLE_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "kms/base/instant.h"
+#include "kms/core/delivery/request.h"
+#include "sim/net/faults.h"
+#include "sim/net/lease_watch.h"
+#include "sim/net/pad_truth.h"
+#include "sim/net/plan.h"
+#include "trusted_node/core/node/messages.h"
+
+namespace keyhop::sim {
+
+struct Violation {
+  std::string invariant;  // "G1" to "G7" (DESIGN §2).
+  std::string text;
+};
+
+// Watches a simulated network from outside and says when one of G1 to G7 is broken. It is told
+// what enters and leaves: every message that a node lets out, every key delivered or refused, what
+// the QKD modules made, and which faults struck. It never looks into a core, a gate or a disk, and
+// it decrypts every frame itself.
+//
+// Not thread-safe.
+class Oracle {
+ public:
+  Oracle(const Plan& plan, const PadTruth& truth) : plan_(plan), truth_(truth), leases_(plan) {}
+
+  // A node let `message` out towards a neighbour (whatever the network then does to it).
+  void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);
+  // Keys left a node towards the SAE that asked.
+  void OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& keys);
+  void OnFetched(Instant now, const FetchRequest& request, const KeyContainer& keys);
+  void OnFetchRefused(Instant now, const FetchRequest& request, const Refusal& refusal,
+                      bool in_doubt);
+  void OnStarted(Instant now, size_t node);
+  void OnCrashed(Instant now, size_t node);
+  void OnImageRestored(size_t node);
+  // A fault hit one message, or a transport: what may cost a segment each.
+  void OnMessageFault() { ++burn_allowed_; }
+  void OnTransportFault() { ++incidents_; }
+  // At the end of the healed phase: was the loss in proportion to the faults?
+  void CheckBurn();
+  // For what the world sees: a bound broken (G7), no progress (G4).
+  void Violate(const char* invariant, const std::string& text);
+
+  const std::optional<Violation>& violation() const { return violation_; }
+  // Distinct key_IDs that reached both the master and the slave.
+  uint64_t keys_delivered() const { return keys_delivered_; }
+  uint64_t relays() const { return relays_.size(); }
+  const Probes& probes() const { return probes_; }
+  void Probe(const std::string& name) { ++probes_[name]; }
+
+ private:
+  // A run of bytes, 8 at a time.
+  using Window = uint64_t;
+  struct Relay {
+    RelayFrame first;  // As it left its source.
+    std::vector<uint8_t> payload;
+    uint8_t hops_seen = 0;
+    bool acknowledged = false;
+  };
+  struct DrawnKey {
+    SaeId master;
+    SaeId slave;
+    StreamId stream;
+    std::vector<uint8_t> bytes;
+    Instant at;
+    uint64_t source_starts = 0;  // Of either end until then.
+    uint64_t destination_starts = 0;
+    uint64_t openings = 0;  // Of the stream until then.
+    bool drawn = false;
+    bool fetched = false;
+  };
+  void OnLink(size_t from, const LinkMessage& message);
+  void OnFrame(Instant now, size_t from, size_t to, const RelayFrame& frame);
+  void OnControl(size_t from, const RoutedControl& control);
+  void OnFirstHop(const RelayFrame& frame, std::vector<uint8_t> payload);
+  void OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<uint8_t>& pad);
+  void CheckTag(size_t link, size_t from, const RelayFrame& frame, const std::vector<uint8_t>& s,
+                const std::vector<uint8_t>& payload);
+  void MarkUsed(size_t link, const BookId& book, uint64_t block, uint32_t begin, uint32_t length,
+                const char* what);
+  void ScanForSecrets(const KxMessage& message);
+  void LearnSecret(const std::vector<uint8_t>& bytes);
+  void CheckContent(const KeyId& id, const DrawnKey& key);
+  size_t HomeOf(const SaeId& sae) const;
+
+  const Plan& plan_;
+  const PadTruth& truth_;
+  std::optional<Violation> violation_;
+  Probes probes_;
+
+  std::map<std::tuple<size_t, BookId, uint64_t>, std::vector<bool>> used_;
+  LeaseWatch leases_;
+  std::map<RelayId, Relay> relays_;
+  std::map<std::tuple<StreamId, uint64_t>, std::map<uint64_t, uint64_t>> sent_ranges_;
+  std::map<StreamId, uint64_t> openings_;
+  std::map<std::tuple<StreamId, SegmentKind, StreamAddress>, RelayId> by_address_;
+  std::map<KeyId, DrawnKey> keys_;
+  absl::flat_hash_map<Window, KeyId> key_windows_;     // Of delivered keys, every 4 bytes.
+  absl::flat_hash_map<Window, RelayId> body_windows_;  // Of payload bodies, every 4 bytes.
+  absl::flat_hash_set<Window> secrets_;                // Every 8 bytes; scanned for in messages.
+  std::map<size_t, uint64_t> starts_;
+  std::set<size_t> restored_;
+  uint64_t keys_delivered_ = 0;
+  uint64_t scanned_ = 0;
+  uint64_t burn_allowed_ = 0;
+  uint64_t incidents_ = 0;
+};
+
+}  // namespace keyhop::sim
+
+#endif  // KEYHOP_SIM_NET_ORACLE_H_

@@ -1,0 +1,34 @@
+#include "sim/net/pad_truth.h"
+
+#include "sim/net/prng.h"
+
+namespace keyhop::sim {
+
+std::vector<uint8_t> PadTruth::Block(size_t link, const BookId& book, uint64_t block,
+                                     End end) const {
+  uint64_t seed = Prng::Mix(seed_, 0x7061'6473 + link);
+  seed = Prng::Mix(seed, book.module_pair);
+  seed = Prng::Mix(seed, runs_repeat_ ? 0 : book.run);
+  SeededEntropy bytes(Prng::Mix(seed, block));
+  std::vector<uint8_t> out(links_[link].block_bytes);
+  bytes.Fill(out);
+  if (end == End::kSecond && unequal_.contains({link, book, block})) {
+    for (size_t i = block % 3; i < out.size(); i += 7) out[i] ^= 0x10;
+  }
+  return out;
+}
+
+bool PadTruth::Append(size_t link, const PadRange& range, End end,
+                      std::vector<uint8_t>& out) const {
+  const uint32_t size = links_[link].block_bytes;
+  if (range.length_bytes == 0 || range.offset_bytes > size ||
+      range.length_bytes > size - range.offset_bytes) {
+    return false;
+  }
+  const std::vector<uint8_t> bytes = Block(link, range.book, range.block, end);
+  const auto begin = bytes.begin() + range.offset_bytes;
+  out.insert(out.end(), begin, begin + range.length_bytes);
+  return true;
+}
+
+}  // namespace keyhop::sim

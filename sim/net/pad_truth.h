@@ -1,0 +1,42 @@
+#ifndef KEYHOP_SIM_NET_PAD_TRUTH_H_
+#define KEYHOP_SIM_NET_PAD_TRUTH_H_
+
+#include <cstdint>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "sim/net/plan.h"
+
+namespace keyhop::sim {
+
+// Which end of a link: the allocator is the first.
+enum class End : uint8_t { kFirst = 0, kSecond = 1 };
+
+// What the QKD modules made: the bytes of every block at either end, computed from the seed and
+// never stored. Only the modules and the oracle look here.
+class PadTruth {
+ public:
+  PadTruth(uint64_t seed, const std::vector<LinkPlan>& links) : seed_(seed), links_(links) {}
+
+  std::vector<uint8_t> Block(size_t link, const BookId& book, uint64_t block, End end) const;
+  // From now on the second end's bytes of this block differ from the first's.
+  void MakeUnequal(size_t link, const BookId& book, uint64_t block) {
+    unequal_.emplace(link, book, block);
+  }
+  // The bytes of a range, appended to `out`; false when it does not lie inside a block.
+  bool Append(size_t link, const PadRange& range, End end, std::vector<uint8_t>& out) const;
+  uint32_t block_bytes(size_t link) const { return links_[link].block_bytes; }
+  // Planted bug: all runs of a module pair give the same bytes.
+  void RepeatRuns() { runs_repeat_ = true; }
+
+ private:
+  const uint64_t seed_;
+  const std::vector<LinkPlan>& links_;
+  std::set<std::tuple<size_t, BookId, uint64_t>> unequal_;
+  bool runs_repeat_ = false;
+};
+
+}  // namespace keyhop::sim
+
+#endif  // KEYHOP_SIM_NET_PAD_TRUTH_H_

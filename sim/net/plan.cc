@@ -1,0 +1,192 @@
+#include "sim/net/plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+namespace keyhop::sim {
+namespace {
+
+using Edge = std::pair<size_t, size_t>;
+
+std::set<Edge> DrawTopology(Prng& prng, size_t nodes) {
+  std::set<Edge> edges;
+  const auto add = [&](size_t x, size_t y) {
+    if (x != y) edges.emplace(std::min(x, y), std::max(x, y));
+  };
+  switch (prng.Below(4)) {
+    case 0:  // Line.
+      for (size_t i = 1; i < nodes; ++i) add(i - 1, i);
+      break;
+    case 1:  // Ring.
+      for (size_t i = 0; i < nodes; ++i) add(i, (i + 1) % nodes);
+      break;
+    case 2:  // Star.
+      for (size_t i = 1; i < nodes; ++i) add(0, i);
+      break;
+    default:  // A random tree with chords.
+      for (size_t i = 1; i < nodes; ++i) add(prng.Below(i), i);
+      for (uint64_t chords = prng.Below(nodes); chords > 0; --chords) {
+        add(prng.Below(nodes), prng.Below(nodes));
+      }
+  }
+  return edges;
+}
+
+template <typename T>
+T Pick(Prng& prng, std::initializer_list<T> values) {
+  return *(values.begin() + prng.Below(values.size()));
+}
+
+void DrawLimits(Prng& prng, Plan& plan) {
+  StreamConfig& s = plan.stream;
+  s.segment_body_bytes = Pick<uint32_t>(prng, {128, 256, 1024, 4096, 4096});
+  s.segments_in_flight_max = Pick<uint32_t>(prng, {1, 2, 4, 16, 16});
+  s.segment_timeout = Pick(prng, {Duration::Millis(800), Duration::Seconds(2), Duration::Seconds(5),
+                                  Duration::Seconds(20)});
+  s.reserve_bytes = Pick<uint64_t>(prng, {4096, 16 * 1024, 64 * 1024});
+  s.lease_bytes_min = Pick<uint64_t>(prng, {4, 256, 1024});
+  s.lease_bytes_max =
+      std::max<uint64_t>(Pick<uint64_t>(prng, {512, 4096, 64 * 1024}), s.segment_body_bytes);
+  s.retry = Duration::Millis(prng.Between(200, 3000));
+  s.lease_life = Pick(prng, {Duration::Seconds(20), Duration::Seconds(120), Duration::Seconds(3600),
+                             Duration::Seconds(3600)});
+  s.fetch_life =
+      Pick(prng, {Duration::Seconds(60), Duration::Seconds(600), Duration::Seconds(3600)});
+  s.epoch_interval_min = Duration::Seconds(Pick<int64_t>(prng, {1, 10, 60}));
+  s.report_interval = Duration::Seconds(Pick<int64_t>(prng, {1, 5, 20}));
+  s.units_max = Pick<uint32_t>(prng, {512, 16'384});
+
+  LinkConfig& l = plan.link;
+  l.lease_bytes_min = Pick<uint64_t>(prng, {1024, 1024, 4096});
+  l.lease_bytes_max = Pick<uint64_t>(prng, {8 * 1024, 64 * 1024, 4 * 1024 * 1024});
+  l.stock_bytes_max = Pick<uint64_t>(prng, {64 * 1024, 256 * 1024, 64 * 1024 * 1024});
+  l.retry = Duration::Millis(prng.Between(200, 2000));
+  l.need_interval = Duration::Millis(prng.Between(500, 5000));
+  l.failed_tags_max = Pick<uint32_t>(prng, {1, 8});
+
+  PoolConfig& p = plan.pool;
+  p.target_bytes = Pick<uint64_t>(prng, {1024, 4096, 8192, 32 * 1024});
+  p.idle_bytes = Pick<uint64_t>(prng, {0, 0, 256});
+  p.in_use = Duration::Seconds(Pick<int64_t>(prng, {30, 600}));
+  p.prefill = plan.nodes.size() <= 6 && prng.Chance(300);
+  p.pace = Duration::Millis(prng.Between(100, 1000));
+
+  DeliveryConfig& d = plan.delivery;
+  d.failed_fetches_burst = Pick<uint32_t>(prng, {20, 100});
+  d.retry_after = Duration::Millis(prng.Between(200, 3000));
+}
+
+}  // namespace
+
+Plan Plan::Draw(uint64_t seed) {
+  Prng prng(Prng::Mix(seed, 1));
+  Plan plan;
+  plan.seed = seed;
+  // Small worlds are cheaper and reach more odd states; large ones come often enough.
+  const size_t count =
+      static_cast<size_t>(prng.Chance(600) ? prng.Between(3, 5) : prng.Between(3, 12));
+  for (size_t i = 0; i < count; ++i) {
+    const char name[] = {'n', static_cast<char>('0' + i / 10), static_cast<char>('0' + i % 10)};
+    plan.nodes.emplace_back(std::string(name, sizeof(name)));
+  }
+  DrawLimits(prng, plan);
+
+  for (const Edge& edge : DrawTopology(prng, count)) {
+    LinkPlan link;
+    link.id = LinkId(plan.nodes[edge.first].value + "-" + plan.nodes[edge.second].value);
+    link.a = edge.first;
+    link.b = edge.second;
+    link.block_bytes = Pick<uint32_t>(prng, {256, 512, 1024, 4096});
+    const int64_t rate = prng.Between(600, 3000);  // Bytes a second.
+    link.block_interval = std::max(Duration::Millis(250),
+                                   Duration::Micros(int64_t{link.block_bytes} * 1'000'000 / rate));
+    link.module_pairs = prng.Chance(200) ? 2 : 1;
+    if (link.module_pairs == 2) link.block_interval = link.block_interval * 2;
+    plan.links.push_back(std::move(link));
+  }
+
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t homes = count <= 4 ? 1 + prng.Below(2) : prng.Chance(600) ? 1 : 0;
+    for (uint64_t k = 0; k < homes; ++k) {
+      plan.saes.push_back({SaeId("app-" + plan.nodes[i].value + "-" + std::to_string(k)), i});
+    }
+  }
+  const auto at_home = [&](size_t i) {
+    return std::any_of(plan.saes.begin(), plan.saes.end(),
+                       [&](const SaePlan& s) { return s.node == i; });
+  };
+  for (size_t i : {size_t{0}, count - 1}) {  // At least two homes, often far apart.
+    if (!at_home(i)) plan.saes.push_back({SaeId("app-" + plan.nodes[i].value + "-0"), i});
+  }
+
+  const int64_t demands = prng.Between(3, 8);
+  for (int64_t k = 0; k < demands; ++k) {
+    DemandPlan demand;
+    do {
+      demand.master = prng.Below(plan.saes.size());
+      demand.slave = prng.Below(plan.saes.size());
+    } while (plan.saes[demand.master].node == plan.saes[demand.slave].node);
+    demand.interval = Duration::Millis(prng.Between(4'000, 16'000));
+    demand.any_size = prng.Chance(400);
+    plan.demands.push_back(demand);
+  }
+
+  for (bool& on : plan.faults) on = prng.Chance(500);
+  plan.message_fault_permille = Pick<uint32_t>(prng, {2, 10, 50, 150});
+  plan.incident_interval_max = Duration::Seconds(Pick<int64_t>(prng, {20, 60, 120}));
+  plan.delay_max = Duration::Millis(Pick<int64_t>(prng, {2, 20, 200}));
+  plan.disk_max = Duration::Millis(Pick<int64_t>(prng, {1, 10, 100}));
+  plan.fault_time = Duration::Seconds(600);
+  plan.heal_time_max = Duration::Seconds(300);
+  return plan;
+}
+
+SecretBytes Plan::LinkKey(size_t index) const {
+  SecretBytes key(32);
+  SeededEntropy(Prng::Mix(seed, 0x6c6b + index))
+      .Fill(key.ExposeMutable(SecretAccess::ForSimulation()));
+  return key;
+}
+
+std::optional<size_t> Plan::LinkBetween(size_t x, size_t y) const {
+  for (size_t i = 0; i < links.size(); ++i) {
+    if ((links[i].a == x && links[i].b == y) || (links[i].a == y && links[i].b == x)) return i;
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> Plan::FindNode(const NodeId& id) const {
+  const auto it = std::lower_bound(nodes.begin(), nodes.end(), id);
+  if (it == nodes.end() || *it != id) return std::nullopt;
+  return static_cast<size_t>(it - nodes.begin());
+}
+
+NodeConfig Plan::ConfigOf(size_t node) const {
+  NodeConfig config;
+  config.self = nodes[node];
+  config.stream = stream;
+  config.delivery = delivery;
+  config.pool = pool;
+  config.routing.self = nodes[node];
+  config.routing.refresh = Duration::Seconds(20);
+  config.routing.expiry = Duration::Seconds(70);
+  for (const SaePlan& sae : saes) {
+    if (sae.node == node) config.routing.saes.push_back(sae.id);
+  }
+  for (size_t i = 0; i < links.size(); ++i) {
+    if (links[i].a != node && links[i].b != node) continue;
+    LinkSetup setup;
+    setup.config = link;
+    setup.config.id = links[i].id;
+    setup.config.self = nodes[node];
+    setup.config.peer = nodes[links[i].a == node ? links[i].b : links[i].a];
+    setup.key = LinkKey(i);
+    config.links.push_back(std::move(setup));
+  }
+  return config;
+}
+
+}  // namespace keyhop::sim

@@ -1,0 +1,71 @@
+#ifndef KEYHOP_SIM_NET_PLAN_H_
+#define KEYHOP_SIM_NET_PLAN_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "kms/base/instant.h"
+#include "kms/core/types.h"
+#include "sim/net/faults.h"
+#include "sim/net/prng.h"
+#include "trusted_node/core/node/node.h"
+
+namespace keyhop::sim {
+
+struct LinkPlan {
+  LinkId id;
+  size_t a = 0;  // Index of the node with the lower ID, the allocator.
+  size_t b = 0;
+  uint32_t block_bytes = 1024;
+  Duration block_interval;  // Of each module pair.
+  uint32_t module_pairs = 1;
+};
+struct SaePlan {
+  SaeId id;
+  size_t node = 0;
+};
+// One application pair that draws again and again.
+struct DemandPlan {
+  size_t master = 0;  // Indices of SAEs.
+  size_t slave = 0;
+  Duration interval;
+  bool any_size = false;
+};
+
+// Everything that a seed decides before the first event.
+struct Plan {
+  uint64_t seed = 0;
+  std::vector<NodeId> nodes;
+  std::vector<LinkPlan> links;
+  std::vector<SaePlan> saes;
+  std::vector<DemandPlan> demands;
+
+  std::array<bool, kFaultCount> faults = {};
+  uint32_t message_fault_permille = 0;  // Of each kind that hits single messages.
+  Duration incident_interval_max;       // Between two crashes, partitions and the like.
+  Duration delay_max;                   // Of a message, without a fault.
+  Duration disk_max;                    // Of a commit, without a fault.
+  Duration fault_time;
+  Duration heal_time_max;
+
+  // Common to all nodes.
+  StreamConfig stream;
+  DeliveryConfig delivery;
+  PoolConfig pool;
+  LinkConfig link;  // Its limits; identity is set for each link.
+
+  bool has(Fault f) const { return faults[static_cast<size_t>(f)]; }
+
+  static Plan Draw(uint64_t seed);
+  NodeConfig ConfigOf(size_t node) const;
+  // The pre-shared key of link `index`.
+  SecretBytes LinkKey(size_t index) const;
+  // Index of the link between two nodes; there is at most one.
+  std::optional<size_t> LinkBetween(size_t x, size_t y) const;
+  std::optional<size_t> FindNode(const NodeId& id) const;
+};
+
+}  // namespace keyhop::sim
+
+#endif  // KEYHOP_SIM_NET_PLAN_H_

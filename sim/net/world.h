@@ -1,0 +1,223 @@
+#ifndef KEYHOP_SIM_NET_WORLD_H_
+#define KEYHOP_SIM_NET_WORLD_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/net/disk.h"
+#include "sim/net/faults.h"
+#include "sim/net/message_bytes.h"
+#include "sim/net/oracle.h"
+#include "sim/net/pad_truth.h"
+#include "sim/net/plan.h"
+#include "sim/net/prng.h"
+#include "sim/net/sabotage.h"
+
+namespace keyhop::sim {
+
+// What one run of a seed gave.
+struct RunResult {
+  std::optional<Violation> violation;
+  uint64_t events = 0;
+  uint64_t keys_delivered = 0;
+  uint64_t relays = 0;
+  uint64_t crashes = 0;
+  uint64_t trace_hash = 0;
+  FaultCounts faults = {};
+  Probes probes;
+};
+
+// Signs link state for every node of a world: a keyed sum stands for certificates.
+class SimAuthority final : public LinkStateAuthority {
+ public:
+  SimAuthority(uint64_t seed, NodeId self) : seed_(seed), self_(std::move(self)) {}
+  std::string Sign(const std::vector<uint8_t>& layout) override { return Sum(self_, layout); }
+  bool Verify(const NodeId& origin, const std::vector<uint8_t>& layout,
+              const std::string& signature) override {
+    return Sum(origin, layout) == signature;
+  }
+
+ private:
+  std::string Sum(const NodeId& origin, const std::vector<uint8_t>& layout) const;
+  const uint64_t seed_;
+  const NodeId self_;
+};
+
+// One network of NodeCores in virtual time: its links, disks, QKD modules, applications and faults.
+// Everything follows from the plan's seed. First all faults, for plan.fault_time; then none, until
+// every pair of SAEs got a key or the time is up.
+//
+// Not thread-safe.
+class World {
+ public:
+  // `trace`: gets one line for every event, if set.
+  World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace = {});
+  ~World();
+
+  RunResult Run();
+
+ private:
+  using Action = std::function<void()>;
+  struct Event {
+    Instant at;
+    uint64_t number = 0;
+    Action action;
+  };
+  struct Later {
+    bool operator()(const Event& a, const Event& b) const {
+      return a.at != b.at ? a.at > b.at : a.number > b.number;
+    }
+  };
+
+  // A request that an application waits for.
+  struct Request {
+    std::optional<DrawRequest> draw;
+    std::optional<FetchRequest> fetch;
+    std::function<void(Outcome<KeyContainer>)> done;
+    std::function<void()> lost;  // The node went away.
+    Instant asked;
+  };
+  struct Image {
+    Disk::Image disk;
+    Instant taken;
+  };
+  struct Host {
+    std::unique_ptr<SimAuthority> authority;
+    std::unique_ptr<SeededEntropy> entropy;
+    std::unique_ptr<NodeCore> core;
+    NodeGate gate;
+    Disk disk;
+    std::vector<Image> images;
+    std::vector<Record> in_flight;
+    bool writing = false;
+    uint64_t boot = 0;
+    Duration clock_offset;  // The monotonic clock starts anew with each boot.
+    std::optional<Instant> wake_at;
+    std::optional<uint64_t> crash_after_outputs;
+    bool crash_when_durable = false;
+    Instant slow_until;
+    std::map<uint64_t, Request> requests;
+    uint64_t inputs_this_second = 0;
+    int64_t second = 0;
+    bool up() const { return core != nullptr; }
+  };
+  struct Block {
+    BookId book;
+    uint64_t number = 0;
+  };
+  // One end's QKD modules of a link: what was made and not yet taken.
+  struct ModuleEnd {
+    std::deque<Block> waiting;
+    bool pushing = false;
+    uint64_t token = 0;
+  };
+  struct LinkWorld {
+    std::vector<uint64_t> runs;    // Of each module pair.
+    std::vector<uint64_t> blocks;  // Next number of each.
+    ModuleEnd ends[2];
+    bool connected[2] = {};  // Each end's belief.
+    uint64_t transport = 0;  // Grows with each connection.
+    Instant dead_until[2];   // One-way partition, by sending end.
+    Instant collapsed_until;
+    bool module_up = true;
+    Instant last_arrival[2];  // Of in-order messages, by sending end.
+    std::deque<KxMessage> kept[2];
+  };
+  struct KnownKey {
+    SaeId master;
+    SaeId slave;
+    KeyId id;
+  };
+  struct HealPair {
+    size_t master = 0;
+    size_t slave = 0;
+    bool done = false;
+    std::string state = "not drawn";
+  };
+
+  // world.cc: time, nodes, disks.
+  void At(Duration delay, Action action);
+  void StepEvent();
+  void RunUntil(Instant end, const std::function<bool()>& stop);
+  Instant Local(const Host& host) const { return now_ + host.clock_offset; }
+  void Boot(size_t node);
+  void Feed(size_t node, Input input);
+  void Pump(size_t node);
+  void StartBatch(size_t node);
+  void OnDurable(size_t node);
+  void Release(size_t node, Output output);
+  void Arm(size_t node);
+  void Crash(size_t node, bool restore_image);
+  void ReallyCrash(size_t node);
+  bool MayRestore(size_t node, const Disk::Image& image) const;
+  void Trace(const std::string& line);
+  void Count(Fault fault) { ++result_.faults[static_cast<size_t>(fault)]; }
+  bool Faulty(Fault fault, uint32_t permille);
+  size_t EndOf(size_t link, size_t node) const { return plan_.links[link].a == node ? 0 : 1; }
+  size_t NodeAt(size_t link, size_t end) const {
+    return end == 0 ? plan_.links[link].a : plan_.links[link].b;
+  }
+
+  // world_network.cc: messages and transports.
+  void Send(size_t from, const NodeId& peer, KxMessage message);
+  void Deliver(size_t from, size_t to, KxMessage message, Duration delay, bool in_order);
+  void Connect(size_t link);
+  void Disconnect(size_t link, size_t end);
+
+  // world_modules.cc: QKD modules.
+  void MakeBlock(size_t link, uint32_t pair);
+  void PushNext(size_t link, size_t end);
+  void OnTaken(size_t node, const PadBlockTaken& taken);
+  void AttachModules(size_t node);
+  void SetModule(size_t link, bool up);
+
+  // world_clients.cc: applications.
+  void Ask(size_t node, Request request);
+  void DemandTick(size_t demand);
+  void DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bits, int tries);
+  void AfterDraw(const DemandPlan& demand, const KeyContainer& keys);
+  void FetchKeys(FetchRequest request, int tries, bool in_doubt);
+  void FetchAgain(const KnownKey& key, int tries);
+  void Misbehave(const KnownKey& key);
+  void HealDraw(size_t pair);
+  void HealFetch(size_t pair, FetchRequest request);
+  size_t HomeOf(const SaeId& sae) const;
+
+  // world_faults.cc: incidents.
+  void Incident();
+  void StopFaults();
+
+  Plan plan_;
+  PadTruth truth_;
+  Oracle oracle_;
+  Saboteur saboteur_;
+  std::function<void(const std::string&)> trace_;
+  Prng prng_;
+  Instant now_ = {Duration::Seconds(1).ns};
+  std::priority_queue<Event, std::vector<Event>, Later> events_;
+  uint64_t next_event_ = 0;
+  std::vector<Host> hosts_;
+  std::vector<LinkWorld> links_;
+  std::map<uint64_t, std::pair<size_t, size_t>> pushes_;  // Token: link and end.
+  uint64_t next_token_ = 1;
+  std::vector<KnownKey> fetched_;
+  std::vector<HealPair> heal_;
+  size_t healed_ = 0;
+  bool faults_on_ = true;
+  bool restored_ = false;
+  std::optional<size_t> to_restore_;
+  TraceHash hash_;
+  RunResult result_;
+};
+
+}  // namespace keyhop::sim
+
+#endif  // KEYHOP_SIM_NET_WORLD_H_

@@ -1,0 +1,275 @@
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "sim/net/world.h"
+
+namespace keyhop::sim {
+namespace {
+
+constexpr size_t kFetchedMax = 256;
+constexpr int kTriesMax = 12;
+constexpr Duration kAnswerMax = Duration::Seconds(60);
+
+uint64_t DrawSizeBits(Prng& prng) {
+  switch (prng.Below(6)) {
+    case 0:
+      return 8 * static_cast<uint64_t>(prng.Between(4, 32));
+    case 1:
+      return 8 * static_cast<uint64_t>(prng.Between(4, 256));
+    case 2:
+      return prng.Chance(200) ? 16'384 : 8 * static_cast<uint64_t>(prng.Between(4, 600));
+    default:
+      return 256;
+  }
+}
+
+}  // namespace
+
+size_t World::HomeOf(const SaeId& sae) const {
+  return std::find_if(plan_.saes.begin(), plan_.saes.end(),
+                      [&](const SaePlan& s) { return s.id == sae; })
+      ->node;
+}
+
+void World::Ask(size_t node, Request request) {
+  Host& host = hosts_[node];
+  if (!host.up() || host.gate.full()) {
+    At(Duration{}, std::move(request.lost));
+    return;
+  }
+  const uint64_t token = next_token_++;
+  request.asked = now_;
+  std::optional<DrawRequest> draw = request.draw;
+  std::optional<FetchRequest> fetch = request.fetch;
+  if (fetch) saboteur_.OnFetch(*fetch);
+  host.requests.emplace(token, std::move(request));
+  At(kAnswerMax, [this, node, token] {
+    if (hosts_[node].requests.contains(token)) {
+      oracle_.Violate("G7", "a request at " + plan_.nodes[node].value + " is never answered");
+    }
+  });
+  if (draw) {
+    Feed(node, DrawAsked{token, *std::move(draw)});
+  } else {
+    Feed(node, FetchAsked{token, *std::move(fetch)});
+  }
+}
+
+// ---- Demand while faults strike.
+
+void World::DemandTick(size_t index) {
+  if (!faults_on_) return;
+  const DemandPlan& demand = plan_.demands[index];
+  At(prng_.Between(demand.interval / 2, demand.interval * 2), [this, index] { DemandTick(index); });
+  const uint64_t number = static_cast<uint64_t>(prng_.Between(1, 5));
+  DrawFor(demand, number, demand.any_size ? DrawSizeBits(prng_) : 256, kTriesMax / 4);
+}
+
+void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bits, int tries) {
+  const SaeId master = plan_.saes[demand.master].id;
+  const SaeId slave = plan_.saes[demand.slave].id;
+  const size_t home = plan_.saes[demand.master].node;
+  const auto again = [this, demand, number, size_bits, tries] {
+    if (tries == 0 || !faults_on_) return;
+    At(Duration::Millis(prng_.Between(500, 4000)),
+       [this, demand, number, size_bits, tries] { DrawFor(demand, number, size_bits, tries - 1); });
+  };
+  Request request;
+  request.draw =
+      DrawRequest{.caller = master, .slave = slave, .number = number, .size_bits = size_bits};
+  request.lost = again;
+  request.done = [this, demand, again](Outcome<KeyContainer> outcome) {
+    if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
+      oracle_.Probe("draw_ok");
+      const auto link =
+          plan_.LinkBetween(plan_.saes[demand.master].node, plan_.saes[demand.slave].node);
+      if (!hosts_[plan_.saes[demand.slave].node].up()) oracle_.Probe("draw_while_slave_km_is_down");
+      if (link && (now_ < links_[*link].dead_until[0] || now_ < links_[*link].dead_until[1])) {
+        oracle_.Probe("draw_in_partition");
+      }
+      AfterDraw(demand, *keys);
+      return;
+    }
+    const Refusal& refusal = std::get<Refusal>(outcome);
+    Trace("  draw refused: " + refusal.message);
+    if (refusal.kind == Refusal::Kind::kUnavailable) {
+      oracle_.Probe("draw_unavailable");
+      again();
+    } else {
+      oracle_.Probe("draw_refused");
+    }
+  };
+  Ask(home, std::move(request));
+}
+
+void World::AfterDraw(const DemandPlan& demand, const KeyContainer& keys) {
+  const SaeId master = plan_.saes[demand.master].id;
+  const SaeId slave = plan_.saes[demand.slave].id;
+  if (Faulty(Fault::kClientGone, 30)) {
+    Count(Fault::kClientGone);
+    return;  // The master never heard the key_IDs.
+  }
+  std::vector<FetchRequest> fetches;
+  if (prng_.Chance(500)) {
+    fetches.push_back({slave, master, {}});
+    for (const DeliveredKey& key : keys.keys) fetches[0].key_ids.push_back(key.id);
+  } else {
+    for (const DeliveredKey& key : keys.keys) fetches.push_back({slave, master, {key.id}});
+  }
+  if (prng_.Chance(60)) Misbehave({master, slave, keys.keys.front().id});
+  for (FetchRequest& fetch : fetches) {
+    if (prng_.Chance(50)) continue;  // Never asked for.
+    Duration wait = Duration::Millis(prng_.Between(5, 3000));
+    if (prng_.Chance(100)) wait = Duration::Seconds(prng_.Between(10, 200));
+    At(wait, [this, fetch = std::move(fetch)]() mutable {
+      FetchKeys(std::move(fetch), kTriesMax, false);
+    });
+  }
+}
+
+void World::FetchKeys(FetchRequest fetch, int tries, bool in_doubt) {
+  const auto again = [this, fetch, tries](bool doubt) {
+    if (tries == 0) return;
+    At(Duration::Millis(prng_.Between(1000, 8000)),
+       [this, fetch, tries, doubt] { FetchKeys(fetch, tries - 1, doubt); });
+  };
+  Request request;
+  request.fetch = fetch;
+  request.lost = [again] { again(true); };  // Served or not: nobody knows.
+  request.done = [this, fetch, again, in_doubt](Outcome<KeyContainer> outcome) {
+    if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
+      for (const DeliveredKey& key : keys->keys) {
+        const KnownKey known{fetch.master, fetch.caller, key.id};
+        if (fetched_.size() >= kFetchedMax) fetched_.erase(fetched_.begin());
+        fetched_.push_back(known);
+        if (Faulty(Fault::kClientGone, 100) || prng_.Chance(30)) {
+          Count(Fault::kClientGone);
+          At(Duration::Millis(prng_.Between(10, 60'000)), [this, known] { FetchAgain(known, 3); });
+        }
+      }
+      return;
+    }
+    const Refusal& refusal = std::get<Refusal>(outcome);
+    Trace("  fetch refused: " + refusal.message);
+    oracle_.OnFetchRefused(now_, fetch, refusal, in_doubt);
+    if (refusal.kind == Refusal::Kind::kUnavailable || refusal.kind == Refusal::Kind::kExhausted) {
+      oracle_.Probe("fetch_unavailable");
+      again(in_doubt);
+    } else {
+      oracle_.Probe("fetch_refused");
+    }
+  };
+  Ask(HomeOf(fetch.caller), std::move(request));
+}
+
+// A slave that asks once more for a key it got: the oracle sees if it comes.
+void World::FetchAgain(const KnownKey& key, int tries) {
+  if (!faults_on_) return;
+  Request request;
+  request.fetch = FetchRequest{key.slave, key.master, {key.id}};
+  const auto again = [this, key, tries] {
+    if (tries == 0) return;
+    At(Duration::Millis(prng_.Between(300, 4000)),
+       [this, key, tries] { FetchAgain(key, tries - 1); });
+  };
+  request.lost = again;
+  request.done = [this, again](Outcome<KeyContainer> outcome) {
+    const auto* refusal = std::get_if<Refusal>(&outcome);
+    if (refusal == nullptr) return;
+    if (refusal->kind == Refusal::Kind::kUnavailable) {
+      oracle_.Probe("fetch_before_hello");
+      again();
+    } else {
+      oracle_.Probe("used_key_refused");
+    }
+  };
+  Ask(HomeOf(key.slave), std::move(request));
+}
+
+// Somebody asks for what is not theirs.
+void World::Misbehave(const KnownKey& key) {
+  Request request;
+  size_t home = HomeOf(key.slave);
+  request.lost = [] {};
+  request.done = [this](Outcome<KeyContainer> outcome) {
+    const auto* refusal = std::get_if<Refusal>(&outcome);
+    if (refusal == nullptr) return;
+    if (refusal->kind == Refusal::Kind::kUnauthorized) oracle_.Probe("unauthorized_fetch_refused");
+    if (refusal->kind == Refusal::Kind::kNotFound) oracle_.Probe("unknown_key_refused");
+  };
+  KeyId id = key.id;
+  SaeId caller = key.slave;
+  if (prng_.Chance(700)) {
+    std::vector<SaeId> others;
+    for (const SaePlan& sae : plan_.saes) {
+      if (sae.id != key.slave && sae.id != key.master) others.push_back(sae.id);
+    }
+    if (others.empty()) return;
+    caller = others[prng_.Below(others.size())];
+    // One of the slave's own home is the interesting case.
+    for (const SaeId& other : others) {
+      if (HomeOf(other) == home) caller = other;
+    }
+    home = HomeOf(caller);
+  } else {
+    id[prng_.Below(id.size())] ^= 0x04;
+  }
+  request.fetch = FetchRequest{caller, key.master, {id}};
+  Ask(home, std::move(request));
+}
+
+// ---- After the faults: every pair gets a key.
+
+void World::HealDraw(size_t index) {
+  HealPair& pair = heal_[index];
+  const SaePlan& master = plan_.saes[pair.master];
+  const SaePlan& slave = plan_.saes[pair.slave];
+  const auto again = [this, index](const std::string& state) {
+    heal_[index].state = state;
+    At(Duration::Millis(prng_.Between(1000, 3000)), [this, index] { HealDraw(index); });
+  };
+  Request request;
+  request.draw = DrawRequest{.caller = master.id, .slave = slave.id};
+  request.lost = [again] { again("the master's node is down"); };
+  request.done = [this, index, again, master, slave](Outcome<KeyContainer> outcome) {
+    if (const auto* refusal = std::get_if<Refusal>(&outcome)) {
+      return again("draw refused: " + refusal->message);
+    }
+    const KeyContainer& keys = std::get<KeyContainer>(outcome);
+    FetchRequest fetch{slave.id, master.id, {keys.keys.front().id}};
+    At(Duration::Millis(prng_.Between(5, 300)),
+       [this, index, fetch = std::move(fetch)]() mutable { HealFetch(index, std::move(fetch)); });
+  };
+  Ask(master.node, std::move(request));
+}
+
+void World::HealFetch(size_t index, FetchRequest fetch) {
+  Request request;
+  request.fetch = fetch;
+  const auto again = [this, index, fetch](const std::string& state) {
+    heal_[index].state = state;
+    At(Duration::Millis(prng_.Between(1000, 3000)),
+       [this, index, fetch] { HealFetch(index, fetch); });
+  };
+  request.lost = [again] { again("the slave's node is down"); };
+  request.done = [this, index, fetch, again](Outcome<KeyContainer> outcome) {
+    const auto* refusal = std::get_if<Refusal>(&outcome);
+    if (refusal == nullptr) {
+      heal_[index].done = true;
+      ++healed_;
+      return;
+    }
+    oracle_.OnFetchRefused(now_, fetch, *refusal, false);
+    if (refusal->kind == Refusal::Kind::kNotFound) {
+      oracle_.Probe("drawn_key_was_burnt");
+      heal_[index].state = "fetch refused: " + refusal->message;
+      At(Duration::Millis(500), [this, index] { HealDraw(index); });
+      return;
+    }
+    again("fetch refused: " + refusal->message);
+  };
+  Ask(HomeOf(fetch.caller), std::move(request));
+}
+
+}  // namespace keyhop::sim
