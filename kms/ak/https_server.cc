@@ -1,10 +1,7 @@
-// The one file that includes Boost.Beast and Asio: it takes the compiler as long as all others of
-// this folder together.
+// The one file that includes Boost.Beast and coroutines: it takes the compiler as long as all
+// others of this folder together.
+// Boost 1.74 needs <utility> before its awaitable headers: our own header brings it.
 #include "kms/ak/https_server.h"
-
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-#include <time.h>
 
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
@@ -29,17 +26,16 @@
 #include <optional>
 #include <set>
 #include <thread>
-#include <utility>  // Boost 1.74's awaitable headers need it before them.
+#include <utility>
 #include <vector>
 
 #include "absl/memory/memory.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kms/ak/answer_writer.h"
+#include "kms/ak/https_tls.h"
 #include "kms/base/check.h"
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
-#include "kms/tls/asio_context.h"
 
 namespace keyhop {
 namespace {
@@ -67,53 +63,14 @@ constexpr size_t kDrainMaxBytes = size_t{4} << 20;
 
 Clock::duration ToChrono(Duration d) { return std::chrono::nanoseconds(d.ns); }
 
-// --- TLS set-up -------------------------------------------------------------------------------
-
-int ChooseHttp11(SSL*, const unsigned char** out, unsigned char* out_size,
-                 const unsigned char* offered, unsigned offered_size, void*) {
-  static constexpr unsigned char kOurs[] = "\x08http/1.1";
-  const int found = SSL_select_next_proto(const_cast<unsigned char**>(out), out_size, kOurs,
-                                          sizeof kOurs - 1, offered, offered_size);
-  return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
-}
-
 using TlsContext = std::shared_ptr<net::ssl::context>;
 
-absl::StatusOr<TlsContext> LoadTls(const HttpsConfig& config) {
-  KEYHOP_ASSIGN_OR_RETURN(TlsContext context, MakeServerContext(config.tls, config.tls_groups));
-  SSL_CTX_set_alpn_select_cb(context->native_handle(), ChooseHttp11, nullptr);
-  return context;
-}
-
-std::string PeerDer(Stream& stream) {
-  X509* certificate = SSL_get1_peer_certificate(stream.native_handle());
-  if (certificate == nullptr) return "";
-  unsigned char* der = nullptr;
-  const int size = i2d_X509(certificate, &der);
-  X509_free(certificate);
-  if (size <= 0) return "";
-  std::string out(reinterpret_cast<const char*>(der), static_cast<size_t>(size));
-  OPENSSL_free(der);
-  return out;
-}
-
-absl::StatusOr<tcp::endpoint> ParseEndpoint(absl::string_view listen) {
-  const auto bad = [&] {
-    return absl::InvalidArgumentError(
-        absl::StrCat("listen address '", listen, "': expected IP:PORT or [IPv6]:PORT"));
-  };
-  const size_t colon = listen.rfind(':');
-  if (colon == absl::string_view::npos) return bad();
-  absl::string_view host = listen.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  unsigned port = 0;
-  if (!absl::SimpleAtoi(listen.substr(colon + 1), &port) || port > 65535) return bad();
+absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
+  KEYHOP_ASSIGN_OR_RETURN(const ListenAddress address, ReadListenAddress(listen));
   error_code ec;
-  const net::ip::address address = net::ip::make_address(std::string(host), ec);
-  if (ec) return bad();
-  return tcp::endpoint(address, static_cast<uint16_t>(port));
+  const net::ip::address ip = net::ip::make_address(address.ip, ec);
+  if (ec) return BadListenAddress(listen);
+  return tcp::endpoint(ip, address.port);
 }
 
 // --- One thread and its connections -----------------------------------------------------------
@@ -209,13 +166,8 @@ class Connection {
 
 const std::string& Loop::Date() {
   const std::time_t now = std::time(nullptr);
-  if (now != date_second) {
-    date_second = now;
-    std::tm parts = {};
-    gmtime_r(&now, &parts);
-    char text[64];
-    date.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts));
-  }
+  if (now != date_second) date = HttpDate(now);
+  date_second = now;
   return date;
 }
 
@@ -249,7 +201,7 @@ Task<void> Connection::Run() {
     co_return;
   }
   idle_ = false;
-  certificate_ = PeerDer(stream_);
+  certificate_ = PeerDer(stream_.native_handle());
   while (co_await ServeOne()) {
   }
   co_await Goodbye(drain_);
@@ -368,17 +320,13 @@ Task<bool> Connection::Write(const HttpAnswer& answer, const Parser* parser, boo
                                                             : answer.secret_body.Expose(access);
   const bool head = parser != nullptr && parser->get().method() == http::verb::head;
   const bool old_client = parser != nullptr && parser->get().version() < 11;
-  std::string header =
-      absl::StrCat("HTTP/1.1 ", answer.status, " ",
-                   std::string(http::obsolete_reason(static_cast<http::status>(answer.status))),
-                   "\r\nDate: ", loop_->Date(), "\r\nContent-Type: ", answer.content_type,
-                   "\r\nContent-Length: ", body.size(), "\r\nCache-Control: no-store\r\n");
-  for (const auto& [name, value] : answer.headers) {
-    absl::StrAppend(&header, name, ": ", value, "\r\n");
-  }
-  if (!keep_alive) absl::StrAppend(&header, "Connection: close\r\n");
-  if (keep_alive && old_client) absl::StrAppend(&header, "Connection: keep-alive\r\n");
-  absl::StrAppend(&header, "\r\n");
+  std::string header = WriteHead(
+      answer,
+      {.reason = std::string(http::obsolete_reason(static_cast<http::status>(answer.status))),
+       .date = loop_->Date(),
+       .body_bytes = body.size(),
+       .keep_alive = keep_alive,
+       .http_1_0 = old_client});
 
   SetDeadline(shared_.config.write_timeout);
   // One buffer, one TLS record: of several buffers Asio would make a copy that nobody wipes.
@@ -455,7 +403,8 @@ class HttpsServer::Impl {
   }
 
   absl::Status ReloadTls() {
-    KEYHOP_ASSIGN_OR_RETURN(TlsContext tls, LoadTls(shared_.config));
+    KEYHOP_ASSIGN_OR_RETURN(TlsContext tls,
+                            MakeHttpsContext(shared_.config.tls, shared_.config.tls_groups));
     MutexLock lock(shared_.mu);
     shared_.tls = std::move(tls);
     return absl::OkStatus();
