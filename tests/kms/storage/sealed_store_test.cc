@@ -217,6 +217,44 @@ TEST_F(SealedStoreTest, LosesNothingByACrashAtAnyStepOfARotation) {
   }
 }
 
+// The process ends at one step, its successor at another, and then the power fails.
+TEST_F(SealedStoreTest, LosesNothingByACrashInTheRecoveryFromACrash) {
+  const auto options = [] {
+    return SealedStoreOptions{.key_path = "key", .kek = ToSecret(kKek), .rewrap_batch = 3};
+  };
+  bool first_crashed = true;
+  for (int first = 1; first_crashed; ++first) {
+    bool second_crashed = true;
+    for (int second = 1; second_crashed; ++second) {
+      ASSERT_LT(first + second, 400);
+      MemoryStore store;
+      FakeDisk disk;
+      CrashPoint never = CrashPoint::Never();
+      FakeFileOps sound(disk, never);
+      {
+        auto s = SealedStore::Open(options(), store, sound, entropy_);
+        ASSERT_TRUE(s.ok()) << s.status();
+        for (int i = 0; i < 4; ++i) Put(**s, std::to_string(i), "", "secret");
+      }
+      CrashPoint crash_1(first, CrashPoint::Mode::kBefore);
+      CrashPoint crash_2(second, CrashPoint::Mode::kAfter);
+      for (CrashPoint* crash : {&crash_1, &crash_2}) {
+        FakeFileOps files(disk, *crash);
+        CrashingStore crashing(store, *crash);
+        SealedStore::Open(options(), crashing, files, entropy_).status().IgnoreError();
+      }
+      first_crashed = crash_1.dead();
+      second_crashed = crash_2.dead();
+      disk.LoseUnsynced();
+      auto s = SealedStore::Open(options(), store, sound, entropy_);
+      ASSERT_TRUE(s.ok()) << "steps " << first << ", " << second << ": " << s.status();
+      const auto all = ReadAll(**s);
+      ASSERT_TRUE(all.ok()) << "steps " << first << ", " << second << ": " << all.status();
+      ASSERT_EQ(all->size(), 4u);
+    }
+  }
+}
+
 TEST_F(SealedStoreTest, GoesOnAfterAnErrorInARotation) {
   CrashPoint count = CrashPoint::Never();
   {
