@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenLocked(const RocksStoreOptions&
                                                  DescribeLockHolder(options.path + "/LOCK"),
                                                  "; waited ", options.lock_wait.millis(), " ms"));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // NOLINT(keyhop): see above
   }
 }
 
