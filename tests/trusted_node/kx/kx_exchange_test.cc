@@ -12,12 +12,15 @@
 #include "grpcpp/generic/generic_stub.h"
 #include "keyhop/kx/v1/kx.grpc.pb.h"
 #include "kms/base/mutex.h"
+#include "tests/trusted_node/grpc_keeper.h"
 
 namespace keyhop {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+const auto* const kKeeper = ::testing::AddGlobalTestEnvironment(new GrpcKeeper);
 
 // Remembers what Kx tells; `hold` leaves messages unprocessed.
 class FakeNode final : public NodePort {
