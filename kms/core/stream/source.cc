@@ -63,7 +63,8 @@ SourceLevels StreamSource::Levels() const {
           .epoch = epochs_.empty() ? 0 : epochs_.rbegin()->first,
           .open_bytes = open_bytes_,
           .stock_bytes = stock_bytes_ + (pending_ ? pending_->bytes : 0),
-          .in_flight_bytes = in_flight_bytes_};
+          .in_flight_bytes = in_flight_bytes_,
+          .in_flight_segments = static_cast<uint32_t>(in_flight_.size())};
 }
 
 WriteSeq StreamSource::Persist(StreamOutbox& out) {
@@ -486,13 +487,13 @@ void StreamSource::On(Instant, const VersionReport& m, StreamOutbox& out) {
 }
 
 void StreamSource::SayHello(Instant now, Incarnation echo, StreamOutbox& out) {
-  const auto& [number, epoch] = *epochs_.rbegin();
-  SourceHello hello{.stream = stream_, .epoch = number, .source = own_, .echo = echo};
+  const auto newest = epochs_.rbegin();
+  SourceHello hello{.stream = stream_, .epoch = newest->first, .source = own_, .echo = echo};
   if (echo.known()) {
     hello.mark = mark_;
     hello.version_seen = version_seen_;
   }
-  hello.mac = HmacSha256(epoch.stream_key, LayoutOf(hello).bytes());
+  hello.mac = HmacSha256(newest->second.stream_key, LayoutOf(hello).bytes());
   next_hello_ = now + config_.retry;
   out.Send(stream_.destination, hello, last_write_);
 }

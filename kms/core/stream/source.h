@@ -24,6 +24,7 @@ struct SourceLevels {
   uint64_t open_bytes = 0;       // Leased at both ends: can be drawn now.
   uint64_t stock_bytes = 0;      // Acknowledged, not leased yet (asked-for leases included).
   uint64_t in_flight_bytes = 0;  // Sent, not acknowledged.
+  uint32_t in_flight_segments = 0;
 };
 
 struct SourceCounters {

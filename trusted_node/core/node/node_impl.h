@@ -33,6 +33,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     Instant not_before = {};                 // No relay before: the last attempt found no way.
     Duration backoff = {};
     bool blocked = false;
+    // Segments under way at most: grows by one with each acknowledgement, halves with each refusal.
+    uint32_t window = 1;
     std::vector<NodeId> last_path = {};
     Instant rate_since = {};
   };
@@ -128,6 +130,10 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   bool InUse(const SourceEntry& entry) const;
   uint64_t TargetOf(const NodeId& destination, const SourceEntry& entry) const;
   void Refill(const NodeId& destination, SourceEntry& entry);
+  // Whether the pool runs dry: its frames may take the last pads of a link.
+  bool Starving(const SourceEntry& entry) const;
+  // The pads that frames of `priority` leave on a link for those that need them more.
+  static uint64_t ReserveFor(uint8_t priority, uint64_t payload_bytes);
   bool LaunchOne(const NodeId& destination, SourceEntry& entry, StreamSource::Wish wish);
   void EnsurePrefilled();
   SourceEntry* EnsureSource(const NodeId& destination);

@@ -16,6 +16,9 @@ constexpr uint32_t kTagPadBytes = 16;
 // A body below this is not worth the 64 bytes of pad that its relay spends besides.
 constexpr uint32_t kBodyBytesMin = 64;
 constexpr Duration kBackoffMax = Duration::Seconds(2);
+// Frames of pools that run dry go before those that only top up.
+constexpr uint8_t kPriorityTopUp = 0;
+constexpr uint8_t kPriorityStarving = 1;
 
 const char* NameOf(RefusalReason reason) {
   switch (reason) {
@@ -111,12 +114,22 @@ uint64_t NodeCore::Impl::TargetOf(const NodeId&, const SourceEntry& entry) const
 
 // ---- Segments.
 
+bool NodeCore::Impl::Starving(const SourceEntry& entry) const {
+  const SourceLevels levels = entry.end->Levels();
+  return levels.open_bytes + levels.stock_bytes < config.pool.target_bytes / 4;
+}
+
+uint64_t NodeCore::Impl::ReserveFor(uint8_t priority, uint64_t payload_bytes) {
+  return priority >= kPriorityStarving ? 0 : payload_bytes + kTagPadBytes;
+}
+
 void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
   if (now < entry.not_before) return;
   entry.blocked = false;
   const uint64_t target = TargetOf(destination, entry);
   if (target == 0) return;
   for (uint32_t i = 0; i < config.stream.segments_in_flight_max; ++i) {
+    if (entry.end->Levels().in_flight_segments >= entry.window) return;
     const auto wish = entry.end->NextSegment(now, target);
     if (!wish) return;
     if (!LaunchOne(destination, entry, *wish)) {
@@ -125,7 +138,6 @@ void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
       entry.not_before = now + entry.backoff;
       return;
     }
-    entry.backoff = {};
   }
 }
 
@@ -152,7 +164,12 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   const auto link = links.find(path[1]);
   if (link == links.end() || !link->second.was_open) return false;
   const uint64_t overhead = kTagPadBytes + kSegmentHeadBytes;
-  const uint64_t free = link->second.end->SendableBytes();
+  const uint8_t priority =
+      wish.kind == SegmentKind::kOpening || Starving(entry) ? kPriorityStarving : kPriorityTopUp;
+  const uint64_t reserve = ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes);
+  const uint64_t sendable = link->second.end->SendableBytes();
+  const uint64_t free = sendable - std::min(sendable, reserve);
+  if (reserve > 0 && free < overhead + kBodyBytesMin) return false;
   if (wish.kind == SegmentKind::kBody && free < overhead + wish.body_bytes &&
       free >= overhead + kBodyBytesMin) {
     wish.body_bytes = static_cast<uint32_t>((free - overhead) / 4 * 4);
@@ -179,6 +196,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   frame.body_bytes = wish.body_bytes;
   frame.path = segment.path;
   frame.hop = 0;
+  frame.priority = priority;
   frame.remaining_ms = static_cast<uint32_t>(config.stream.segment_timeout.millis());
   frame.check = segment.check;
   SealFrame(frame, *pads, pads->pad, /*first_hop=*/true);
@@ -233,6 +251,11 @@ void NodeCore::Impl::ForwardFrame(RelayFrame frame, const SecretBytes& payload) 
   const auto link = links.find(next);
   if (link == links.end() || !link->second.was_open) {
     Refuse(frame, RefusalReason::kLinkDown);
+    return;
+  }
+  const uint64_t reserve = ReserveFor(frame.priority, payload.size());
+  if (link->second.end->SendableBytes() < reserve + payload.size() + kTagPadBytes && reserve > 0) {
+    Refuse(frame, RefusalReason::kNoPad);
     return;
   }
   auto pads = link->second.end->TakeForSending(now, static_cast<uint32_t>(payload.size()));
@@ -328,6 +351,7 @@ void NodeCore::Impl::TakeControl(std::variant<StreamMessage, RelayRefusal> body)
     SourceEntry& entry = sources.at(relay->second.destination);
     entry.end->OnLost(now, relay->second.at, stream_out);
     // The way was not free after all; give its links time to lease.
+    entry.window = std::max<uint32_t>(1, entry.window / 2);
     entry.blocked = true;
     entry.backoff = std::clamp(entry.backoff * 2, config.pool.pace * 5, kBackoffMax);
     entry.not_before = now + entry.backoff;
@@ -355,7 +379,13 @@ void NodeCore::Impl::TakeControl(std::variant<StreamMessage, RelayRefusal> body)
   } else {
     const auto source = sources.find(stream.destination);
     if (stream.source != config.self || source == sources.end()) return;
-    source->second.end->OnMessage(now, message, stream_out);
+    SourceEntry& entry = source->second;
+    const uint64_t before = entry.end->counters().acknowledged_bytes;
+    entry.end->OnMessage(now, message, stream_out);
+    if (entry.end->counters().acknowledged_bytes > before) {
+      entry.window = std::min(entry.window + 1, config.stream.segments_in_flight_max);
+      entry.backoff = {};
+    }
     Touch(Machine::kSource, stream.destination);
   }
 }
