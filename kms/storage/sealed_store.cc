@@ -171,7 +171,7 @@ absl::Status SealedStore::Commit(const std::vector<SealedOp>& ops) {
     }
     ++under_way_[number];
   }
-  const absl::Status committed = store_.Commit(batch);
+  absl::Status committed = store_.Commit(batch);
   MutexLock lock(mu_);
   if (--under_way_[number] == 0) {
     under_way_.erase(number);
