@@ -19,13 +19,15 @@ constexpr size_t kRangesMax = 64;
 constexpr uint64_t kJoinBytesMax = 4096;
 constexpr uint64_t kOffsetsMax = (uint64_t{1} << 44) - (uint64_t{1} << 32);
 
+constexpr Duration kPatienceMax = Duration::Seconds(60);
+
 uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
 
 }  // namespace
 
 StreamSource::StreamSource(StreamConfig config, StreamId stream, Incarnation own,
                            std::vector<StreamRecord> recovered)
-    : config_(config), stream_(std::move(stream)), own_(own) {
+    : config_(config), stream_(std::move(stream)), own_(own), patience_(config.segment_timeout) {
   for (StreamRecord& record : recovered) {
     std::visit(Overload{
                    [&](SourceRecord& r) {
@@ -161,7 +163,7 @@ StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::
   segment.check = OneTimeTag(bytes.subspan(0, 16), bytes.subspan(16, 16), layout.bytes(),
                              bytes.subspan(kSegmentHeadBytes));
   payload.Erase(16, 16);  // s is spent; r and s' wait for the acknowledgement.
-  in_flight_[segment.at] = InFlight{std::move(payload), now + config_.segment_timeout};
+  in_flight_[segment.at] = InFlight{std::move(payload), now, now + patience_};
   return launched;
 }
 
@@ -313,7 +315,7 @@ void StreamSource::On(Instant now, const OpeningAnswer& m, StreamOutbox& out) {
   SayHello(now, peer_, out);
 }
 
-void StreamSource::On(Instant, const SegmentAck& m, StreamOutbox& out) {
+void StreamSource::On(Instant now, const SegmentAck& m, StreamOutbox& out) {
   if (!session_open() || m.session != session()) return;
   const auto it = in_flight_.find(m.at);
   if (it == in_flight_.end() || opening_ == m.at) return;
@@ -324,6 +326,8 @@ void StreamSource::On(Instant, const SegmentAck& m, StreamOutbox& out) {
     return;
   }
   heard_us_ = true;
+  patience_ = std::max({config_.segment_timeout, patience_ * 7 / 8, (now - it->second.sent) * 4});
+  patience_ = std::min(patience_, kPatienceMax);
   in_flight_bytes_ -= m.length_bytes;
   SecretBytes body = it->second.payload.Slice(kSegmentHeadBytes, m.length_bytes);
   in_flight_.erase(it);
@@ -513,6 +517,7 @@ void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out)
     if (flight.deadline <= now) late.push_back(at);
   }
   for (const StreamAddress& at : late) OnLost(now, at, out);
+  if (!late.empty()) patience_ = std::min(patience_ * 2, kPatienceMax);
   // A destination that lets segments time out may have started anew.
   if (!late.empty() && session_open() && !next_hello_) next_hello_ = now;
 

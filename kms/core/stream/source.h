@@ -99,6 +99,7 @@ class StreamSource {
   };
   struct InFlight {
     SecretBytes payload;
+    Instant sent;
     Instant deadline;
   };
   struct PendingLease {
@@ -168,6 +169,8 @@ class StreamSource {
   std::map<StreamAddress, InFlight> in_flight_;
   std::map<StreamAddress, SecretBytes> stock_;
   uint64_t in_flight_bytes_ = 0;
+  // How long a segment is waited for: follows the round trips seen, doubles when one is late.
+  Duration patience_;
   uint64_t stock_bytes_ = 0;
   uint64_t open_bytes_ = 0;
   std::deque<Run> runs_;

@@ -15,6 +15,8 @@ constexpr uint8_t kHopLimit = kPathNodesMax;
 constexpr uint32_t kTagPadBytes = 16;
 // A body below this is not worth the 64 bytes of pad that its relay spends besides.
 constexpr uint32_t kBodyBytesMin = 64;
+// As long as a source may wait for an acknowledgement, refusals are matched to segments.
+constexpr Duration kRelayMemory = Duration::Seconds(60);
 constexpr Duration kBackoffMax = Duration::Seconds(2);
 // Frames of pools that run dry go before those that only top up.
 constexpr uint8_t kPriorityTopUp = 0;
@@ -185,7 +187,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   auto launched = entry.end->Launch(now, wish, std::move(path), std::move(payload), stream_out);
   const Segment& segment = launched.segment;
   const uint64_t number = next_relay++;
-  relays[number] = {destination, segment.at, now + config.stream.segment_timeout};
+  relays[number] = {destination, segment.at, now + kRelayMemory};
   RelayFrame frame;
   frame.link_session = link->second.end->session();
   frame.relay = {config.self, own, number};
