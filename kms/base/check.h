@@ -6,13 +6,13 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define KEYHOP_CHECK(condition, message)                                                       \
-  do {                                                                                         \
-    if (!(condition)) [[unlikely]] {                                                           \
-      std::fprintf(stderr, "%s:%d: check failed: %s: %s\n", __FILE__, __LINE__, #condition,    \
-                   "" message);                                                                \
-      std::abort();                                                                            \
-    }                                                                                          \
+#define KEYHOP_CHECK(condition, message)                                                    \
+  do {                                                                                      \
+    if (!(condition)) [[unlikely]] {                                                        \
+      std::fprintf(stderr, "%s:%d: check failed: %s: %s\n", __FILE__, __LINE__, #condition, \
+                   "" message);                                                             \
+      std::abort();                                                                         \
+    }                                                                                       \
   } while (false)
 
 #endif  // KEYHOP_KMS_BASE_CHECK_H_

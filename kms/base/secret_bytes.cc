@@ -51,8 +51,7 @@ bool SecretBytes::EqualsConstantTime(const SecretBytes& other) const {
 }
 
 bool EqualConstantTime(std::span<const uint8_t> a, std::span<const uint8_t> b) {
-  return a.size() == b.size() &&
-         (a.empty() || CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0);
+  return a.size() == b.size() && (a.empty() || CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 void Cleanse(std::string& text) {
