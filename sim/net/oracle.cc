@@ -178,13 +178,13 @@ void Oracle::OnFirstHop(const RelayFrame& frame, std::vector<uint8_t> payload) {
     }
     ranges.emplace(begin, end);
   }
-  LearnSecret(payload);
+  LearnSecret(std::span<const uint8_t>(payload).first(kSegmentHeadBytes));
   Relay& relay = relays_[frame.relay];
   relay.first = frame;
   relay.payload = std::move(payload);
   by_address_[{frame.stream, frame.kind, frame.at}] = frame.relay;
   if (frame.kind != SegmentKind::kBody) return;
-  for (size_t i = kSegmentHeadBytes; i + kWindow <= relay.payload.size(); i += 4) {
+  for (size_t i = kSegmentHeadBytes; i + kWindow <= relay.payload.size(); i += kWindow) {
     const auto [it, fresh] = body_windows_.emplace(WindowAt(relay.payload, i), frame.relay);
     if (!fresh) {
       return Violate(
@@ -246,14 +246,15 @@ void Oracle::CheckTag(size_t link, size_t from, const RelayFrame& frame,
   }
 }
 
-void Oracle::LearnSecret(const std::vector<uint8_t>& bytes) {
+void Oracle::LearnSecret(std::span<const uint8_t> bytes) {
   for (size_t i = 0; i + kWindow <= bytes.size(); i += kWindow) secrets_.insert(WindowAt(bytes, i));
 }
 
 void Oracle::ScanForSecrets(const KxMessage& message) {
   const std::vector<uint8_t> bytes = BytesOf(message);
   for (size_t i = 0; i + kWindow <= bytes.size(); ++i) {
-    if (secrets_.contains(WindowAt(bytes, i))) {
+    const uint64_t window = WindowAt(bytes, i);
+    if (secrets_.contains(window) || body_windows_.contains(window)) {
       return Violate("G5", "a " + KindOf(message) + " shows bytes of a key, pad or payload");
     }
   }
@@ -274,7 +275,7 @@ void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
       segments.insert(found->second);
     }
   }
-  if (key.bytes.size() < 12) return;
+  if (key.bytes.size() < 16) return;
   if (segments.empty()) {
     return Violate("G1", "key " + FormatUuid(id) + " is not made of what the stream carried");
   }
@@ -314,7 +315,6 @@ void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer
     key.destination_starts = starts_[destination];
     key.openings = openings_[key.stream];
     CheckContent(delivered.id, key);
-    LearnSecret(key.bytes);
     if (key.source_starts > 1) Probe("draw_after_restart");
   }
 }

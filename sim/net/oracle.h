@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -93,7 +94,7 @@ class Oracle {
   void MarkUsed(size_t link, const BookId& book, uint64_t block, uint32_t begin, uint32_t length,
                 const char* what);
   void ScanForSecrets(const KxMessage& message);
-  void LearnSecret(const std::vector<uint8_t>& bytes);
+  void LearnSecret(std::span<const uint8_t> bytes);
   void CheckContent(const KeyId& id, const DrawnKey& key);
   size_t HomeOf(const SaeId& sae) const;
 
@@ -110,8 +111,8 @@ class Oracle {
   std::map<std::tuple<StreamId, SegmentKind, StreamAddress>, RelayId> by_address_;
   std::map<KeyId, DrawnKey> keys_;
   absl::flat_hash_map<Window, KeyId> key_windows_;     // Of delivered keys, every 4 bytes.
-  absl::flat_hash_map<Window, RelayId> body_windows_;  // Of payload bodies, every 4 bytes.
-  absl::flat_hash_set<Window> secrets_;                // Every 8 bytes; scanned for in messages.
+  absl::flat_hash_map<Window, RelayId> body_windows_;  // Of payload bodies, every 8 bytes.
+  absl::flat_hash_set<Window> secrets_;                // Heads of payloads, every 8 bytes.
   std::map<size_t, uint64_t> starts_;
   std::set<size_t> restored_;
   uint64_t keys_delivered_ = 0;

@@ -4,18 +4,21 @@
 
 namespace keyhop::sim {
 
-std::vector<uint8_t> PadTruth::Block(size_t link, const BookId& book, uint64_t block,
-                                     End end) const {
+const std::vector<uint8_t>& PadTruth::Block(size_t link, const BookId& book, uint64_t block,
+                                            End end) const {
+  const Place place(link, book, block, end);
+  if (last_ && *last_ == place) return bytes_;
+  last_ = place;
   uint64_t seed = Prng::Mix(seed_, 0x7061'6473 + link);
   seed = Prng::Mix(seed, book.module_pair);
   seed = Prng::Mix(seed, runs_repeat_ ? 0 : book.run);
   SeededEntropy bytes(Prng::Mix(seed, block));
-  std::vector<uint8_t> out(links_[link].block_bytes);
-  bytes.Fill(out);
+  bytes_.resize(links_[link].block_bytes);
+  bytes.Fill(bytes_);
   if (end == End::kSecond && unequal_.contains({link, book, block})) {
-    for (size_t i = block % 3; i < out.size(); i += 7) out[i] ^= 0x10;
+    for (size_t i = block % 3; i < bytes_.size(); i += 7) bytes_[i] ^= 0x10;
   }
-  return out;
+  return bytes_;
 }
 
 bool PadTruth::Append(size_t link, const PadRange& range, End end,
@@ -25,7 +28,7 @@ bool PadTruth::Append(size_t link, const PadRange& range, End end,
       range.length_bytes > size - range.offset_bytes) {
     return false;
   }
-  const std::vector<uint8_t> bytes = Block(link, range.book, range.block, end);
+  const std::vector<uint8_t>& bytes = Block(link, range.book, range.block, end);
   const auto begin = bytes.begin() + range.offset_bytes;
   out.insert(out.end(), begin, begin + range.length_bytes);
   return true;

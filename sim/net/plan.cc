@@ -68,7 +68,10 @@ void DrawLimits(Prng& prng, Plan& plan) {
   l.failed_tags_max = Pick<uint32_t>(prng, {1, 8});
 
   PoolConfig& p = plan.pool;
-  p.target_bytes = Pick<uint64_t>(prng, {1024, 4096, 8192, 32 * 1024});
+  // As much as thin links can bring to every pair within the healing time.
+  p.target_bytes = plan.nodes.size() > 6   ? Pick<uint64_t>(prng, {512, 1024, 1536})
+                   : plan.nodes.size() > 4 ? Pick<uint64_t>(prng, {1024, 2048, 4096})
+                                           : Pick<uint64_t>(prng, {1024, 4096, 16 * 1024});
   p.idle_bytes = Pick<uint64_t>(prng, {0, 0, 256});
   p.in_use = Duration::Seconds(Pick<int64_t>(prng, {30, 600}));
   p.prefill = plan.nodes.size() <= 6 && prng.Chance(300);
@@ -99,9 +102,9 @@ Plan Plan::Draw(uint64_t seed) {
     link.id = LinkId(plan.nodes[edge.first].value + "-" + plan.nodes[edge.second].value);
     link.a = edge.first;
     link.b = edge.second;
-    link.block_bytes = Pick<uint32_t>(prng, {256, 512, 1024, 4096});
-    const int64_t rate = prng.Between(600, 3000);  // Bytes a second.
-    link.block_interval = std::max(Duration::Millis(250),
+    link.block_bytes = Pick<uint32_t>(prng, {256, 1024, 2048, 4096});
+    const int64_t rate = prng.Between(800, 3000);  // Bytes a second.
+    link.block_interval = std::max(Duration::Millis(400),
                                    Duration::Micros(int64_t{link.block_bytes} * 1'000'000 / rate));
     link.module_pairs = prng.Chance(200) ? 2 : 1;
     if (link.module_pairs == 2) link.block_interval = link.block_interval * 2;

@@ -116,7 +116,8 @@ class World {
   // One end's QKD modules of a link: what was made and not yet taken.
   struct ModuleEnd {
     std::deque<Block> waiting;
-    bool pushing = false;
+    bool pushing = false;   // A block is with the KM.
+    bool push_due = false;  // An event will push the next one.
     uint64_t token = 0;
   };
   struct LinkWorld {
@@ -174,6 +175,7 @@ class World {
 
   // world_modules.cc: QKD modules.
   void MakeBlock(size_t link, uint32_t pair);
+  void PushSoon(size_t link, size_t end, Duration wait);
   void PushNext(size_t link, size_t end);
   void OnTaken(size_t node, const PadBlockTaken& taken);
   void AttachModules(size_t node);

@@ -41,8 +41,18 @@ void World::MakeBlock(size_t link, uint32_t pair) {
       continue;
     }
     world.ends[end].waiting.push_back(block);
-    At(Duration::Micros(prng_.Between(50, 20'000)), [this, link, end] { PushNext(link, end); });
+    PushSoon(link, end, Duration::Micros(prng_.Between(50, 20'000)));
   }
+}
+
+void World::PushSoon(size_t link, size_t end, Duration wait) {
+  ModuleEnd& module = links_[link].ends[end];
+  if (module.pushing || module.push_due || module.waiting.empty()) return;
+  module.push_due = true;
+  At(wait, [this, link, end] {
+    links_[link].ends[end].push_due = false;
+    PushNext(link, end);
+  });
 }
 
 void World::PushNext(size_t link, size_t end) {
@@ -50,14 +60,13 @@ void World::PushNext(size_t link, size_t end) {
   const size_t node = NodeAt(link, end);
   if (module.pushing || module.waiting.empty() || !hosts_[node].up()) return;
   if (hosts_[node].gate.full()) {
-    At(Duration::Millis(500), [this, link, end] { PushNext(link, end); });
-    return;
+    return PushSoon(link, end, Duration::Millis(500));
   }
   const Block& block = module.waiting.front();
   module.pushing = true;
   module.token = next_token_++;
   pushes_[module.token] = {link, end};
-  const std::vector<uint8_t> bytes =
+  const std::vector<uint8_t>& bytes =
       truth_.Block(link, block.book, block.number, end == 0 ? End::kFirst : End::kSecond);
   Feed(node, PadBlockArrived{module.token, plan_.links[link].id, block.book, block.number,
                              SecretBytes::CopyOf(bytes)});
@@ -79,8 +88,7 @@ void World::OnTaken(size_t, const PadBlockTaken& taken) {
     if (!taken.status.ok()) oracle_.Probe("block_refused");
     module.waiting.pop_front();
   }
-  if (module.waiting.empty()) return;
-  At(wait, [this, link, end] { PushNext(link, end); });
+  PushSoon(link, end, wait);
 }
 
 void World::AttachModules(size_t node) {
@@ -98,7 +106,7 @@ void World::AttachModules(size_t node) {
         return top != tops.end() && block.number < top->second;
       });
     }
-    At(Duration::Millis(prng_.Between(1, 1000)), [this, l, end] { PushNext(l, end); });
+    PushSoon(l, end, Duration::Millis(prng_.Between(1, 1000)));
   }
 }
 
