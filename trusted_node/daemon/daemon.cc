@@ -1,0 +1,396 @@
+#include "trusted_node/daemon/daemon.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <future>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "kms/ak/grpc_service.h"
+#include "kms/ak/rest_server.h"
+#include "kms/base/status_macros.h"
+#include "kms/crypto/os_entropy.h"
+#include "kms/storage/rocks_store.h"
+#include "kms/storage/sealed_store.h"
+#include "kms/tls/grpc_credentials.h"
+#include "trusted_node/admin/admin_service.h"
+#include "trusted_node/daemon/core_loop.h"
+#include "trusted_node/daemon/node_config.h"
+#include "trusted_node/daemon/node_machine.h"
+#include "trusted_node/daemon/ports.h"
+#include "trusted_node/daemon/store_log.h"
+#include "trusted_node/kq1/kq1_server.h"
+#include "trusted_node/kx/kx_exchange.h"
+#include "trusted_node/telemetry/metrics.h"
+
+namespace keyhop {
+namespace {
+
+using config::v1::Config;
+
+constexpr auto kShutdownGrace = std::chrono::seconds(2);
+constexpr auto kSnapshotWait = std::chrono::seconds(5);
+constexpr int kExitStorage = 74;  // EX_IOERR
+
+PemFiles FilesFor(const Config& config, const std::string& peer_ca) {
+  return {config.tls().node_cert(), config.tls().node_key(), peer_ca};
+}
+
+absl::Status At(const char* what, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
+}
+
+Instant MonotonicNow() {
+  return {std::chrono::duration_cast<std::chrono::nanoseconds>(
+              std::chrono::steady_clock::now().time_since_epoch())
+              .count()};
+}
+
+absl::Status MakeStateDir(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);  // umask 077: mode 0700.
+  if (error) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node.state_dir ", path, ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+void Log(absl::string_view line) { spdlog::info("{}", std::string(line)); }
+
+}  // namespace
+
+absl::Status CheckFiles(const Config& config) {
+  for (const std::string& ca :
+       {config.tls().node_ca(), config.tls().sae_ca(), config.tls().operator_ca()}) {
+    KEYHOP_RETURN_IF_ERROR(CheckPemFiles(FilesFor(config, ca)));
+  }
+  KEYHOP_RETURN_IF_ERROR(ReadKeyFile(config.node().kek_file(), 32).status());
+  KEYHOP_RETURN_IF_ERROR(CertificateAuthority::Create(config).status());
+  KEYHOP_ASSIGN_OR_RETURN(const NodeConfig node, NodeConfigOf(config));
+  for (const LinkSetup& link : node.links) {
+    KEYHOP_RETURN_IF_ERROR(
+        At(absl::StrCat("link ", link.config.id.value).c_str(), link.config.Validate()));
+  }
+  return absl::OkStatus();
+}
+
+struct Daemon::Impl {
+  Impl(const Config& c, const SecureHeap& h)
+      : config(c), heap(h), rules(IdentityRules::From(c.identity())), peers(rules) {}
+  ~Impl() { Stop(); }
+
+  absl::Status OpenStore();
+  absl::Status MakeCore();
+  absl::Status Listen();
+  absl::Status StartHttps();
+  absl::StatusOr<std::unique_ptr<grpc::Server>> Serve(
+      const char* what, const std::string& address, CertificateKind clients,
+      const std::string& client_ca, grpc::Service* service,
+      const std::function<void(grpc::ServerBuilder&)>& configure);
+  HttpsConfig HttpsFor(const std::string& address, const std::string& client_ca,
+                       CertificateKind clients) const;
+  HttpsSite::Page Metrics();
+  void Stop();
+
+  const Config config;
+  const SecureHeap heap;
+  const IdentityRules rules;
+  const Instant started = MonotonicNow();
+  OsEntropy entropy;
+  DiskFileOps files;
+  GrpcPeers peers;
+  std::atomic<bool> ready = false;
+
+  // In the order of use; a later one may use those before it.
+  std::unique_ptr<RocksStore> rocks;
+  std::unique_ptr<SealedStore> sealed;
+  std::unique_ptr<StoreLog> log;
+  std::unique_ptr<CertificateAuthority> authority;
+  std::unique_ptr<NodeMachine> machine;
+  std::unique_ptr<KxExchange> kx;
+  std::unique_ptr<CoreLoop> loop;
+  std::unique_ptr<Kq1Server> kq1;
+  std::unique_ptr<grpc::Service> delivery_service;
+  std::unique_ptr<grpc::Service> admin_service;
+  std::vector<std::unique_ptr<grpc::Server>> node_servers;    // Kx, Kq-1.
+  std::vector<std::unique_ptr<grpc::Server>> client_servers;  // Ak, admin.
+  std::unique_ptr<RestServer> rest;
+  std::unique_ptr<HttpsSite> metrics;
+};
+
+absl::Status Daemon::Impl::OpenStore() {
+  const std::string& dir = config.node().state_dir();
+  KEYHOP_RETURN_IF_ERROR(MakeStateDir(dir));
+  RocksStoreOptions rocks_options;
+  rocks_options.path = dir + "/store";
+  rocks_options.lock_wait = FromProto(config.node().start_retry_window());
+  rocks_options.write_buffer_bytes = config.storage().cache_bytes() / 4;
+  rocks_options.block_cache_bytes = config.storage().cache_bytes() / 2;
+  auto opened = RocksStore::Open(rocks_options);
+  if (!opened.ok()) return At("store", opened.status());
+  rocks = *std::move(opened);
+  SealedStoreOptions sealed_options;
+  sealed_options.key_path = dir + "/store-key";
+  KEYHOP_ASSIGN_OR_RETURN(sealed_options.kek, ReadKeyFile(config.node().kek_file(), 32));
+  auto unsealed = SealedStore::Open(std::move(sealed_options), *rocks, files, entropy);
+  if (!unsealed.ok()) return At("store key", unsealed.status());
+  sealed = *std::move(unsealed);
+  log = std::make_unique<StoreLog>(*sealed);
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::Impl::MakeCore() {
+  KEYHOP_ASSIGN_OR_RETURN(authority, CertificateAuthority::Create(config));
+  auto records = log->Recover();
+  if (!records.ok()) return At("recovery", records.status());
+  spdlog::info("recovered {} records", records->size());
+  KEYHOP_ASSIGN_OR_RETURN(NodeConfig node, NodeConfigOf(config));
+  auto core = NodeCore::Create(std::move(node), entropy, *authority, *std::move(records));
+  if (!core.ok()) return At("core", core.status());
+  machine = std::make_unique<NodeMachine>(*std::move(core));
+
+  KEYHOP_ASSIGN_OR_RETURN(GrpcTls tls, GrpcTls::Create(FilesFor(config, config.tls().node_ca())));
+  KxOptions kx_options;
+  kx_options.self = NodeId(config.node().id());
+  kx_options.neighbours = NeighboursOf(config);
+  kx_options.limits.queue_bytes_max = config.relay().queue_bytes_max();
+  kx_options.credentials = [tls, rules = rules](const NodeId& peer) {
+    return tls.ChannelToNode(peer, rules);
+  };
+  kx_options.identify = [this](const grpc::AuthContext& context) {
+    return peers.PeerNode(context);
+  };
+  kx_options.log = Log;
+  kx = std::make_unique<KxExchange>(std::move(kx_options));
+
+  CoreLoopOptions loop_options;
+  loop_options.requests_pending_max = config.delivery().requests_pending_max();
+  loop_options.on_storage_failure = [](const absl::Status& status) {
+    // Memory is ahead of the disk: the next start recovers what is durable.
+    spdlog::critical("a write failed, the process ends: {}", std::string(status.message()));
+    spdlog::default_logger()->flush();
+    _exit(kExitStorage);
+  };
+  loop_options.on_alarm = [](const AlarmRaised& alarm) {
+    spdlog::warn("alarm {}: {}", alarm.kind, alarm.text);
+  };
+  loop = std::make_unique<CoreLoop>(*machine, *log, *kx, std::move(loop_options));
+
+  Kq1Options kq1_options;
+  kq1_options.links = Kq1LinksOf(config);
+  kq1_options.identify = [this](const grpc::AuthContext& context) -> absl::StatusOr<std::string> {
+    KEYHOP_ASSIGN_OR_RETURN(const ModuleId module, peers.PeerModule(context));
+    return module.value;
+  };
+  kq1_options.log = Log;
+  kq1 = std::make_unique<Kq1Server>(std::move(kq1_options));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> Daemon::Impl::Serve(
+    const char* what, const std::string& address, CertificateKind clients,
+    const std::string& client_ca, grpc::Service* service,
+    const std::function<void(grpc::ServerBuilder&)>& configure) {
+  KEYHOP_RETURN_IF_ERROR(
+      At(what, WaitForPort(address, FromProto(config.node().start_retry_window()))));
+  KEYHOP_ASSIGN_OR_RETURN(const GrpcTls tls, GrpcTls::Create(FilesFor(config, client_ca)));
+  grpc::ServerBuilder builder;
+  // Two processes on one port would share its connections without a word.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  configure(builder);
+  int port = 0;
+  builder.AddListeningPort(address, tls.Server(clients, rules), &port);
+  builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat(what, ": cannot listen at ", address));
+  }
+  spdlog::info("{}: listens at {}", what, address);
+  return server;
+}
+
+absl::Status Daemon::Impl::Listen() {
+  const auto limits = [this](grpc::ServerBuilder& builder) {
+    builder.SetMaxReceiveMessageSize(static_cast<int>(config.grpc().message_bytes_max()));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               static_cast<int>(config.grpc().streams_per_connection_max()));
+  };
+  delivery_service = MakeDeliveryGrpcService(*loop, [this](const grpc::ServerContextBase& context) {
+    return peers.PeerSae(*context.auth_context());
+  });
+  AdminHooks hooks;
+  hooks.check_operator = [this](const grpc::ServerContextBase& context) {
+    const auto caller = peers.PeerOperator(*context.auth_context());
+    return caller.ok() ? absl::OkStatus() : absl::PermissionDeniedError(caller.status().message());
+  };
+  hooks.set_link = [this](const LinkId& link, bool up) { return kq1->SetLink(link, up); };
+  hooks.link_wanted_up = [this](const LinkId& link) {
+    const auto status = kq1->Status();
+    const auto found = status.find(link);
+    return found == status.end() || found->second.admin_up;
+  };
+  hooks.ready = [this] { return ready.load(); };
+  hooks.version = kVersion;
+  hooks.secure_heap = heap;
+  hooks.started = started;
+  hooks.now = MonotonicNow;
+  admin_service = MakeAdminService(*loop, std::move(hooks));
+
+  const config::v1::Listeners& at = config.listeners();
+  const config::v1::Tls& tls = config.tls();
+  KEYHOP_ASSIGN_OR_RETURN(auto kx_server,
+                          Serve("kx", at.kx(), CertificateKind::kNode, tls.node_ca(), kx->service(),
+                                KxExchange::Configure));
+  node_servers.push_back(std::move(kx_server));
+  KEYHOP_ASSIGN_OR_RETURN(auto kq1_server,
+                          Serve("kq1", at.kq1(), CertificateKind::kModule, tls.node_ca(),
+                                kq1->service(), Kq1Server::Configure));
+  node_servers.push_back(std::move(kq1_server));
+  KEYHOP_ASSIGN_OR_RETURN(auto ak_server, Serve("grpc", at.grpc(), CertificateKind::kSae,
+                                                tls.sae_ca(), delivery_service.get(), limits));
+  client_servers.push_back(std::move(ak_server));
+  KEYHOP_ASSIGN_OR_RETURN(auto admin_server, Serve("admin", at.admin(), CertificateKind::kOperator,
+                                                   tls.operator_ca(), admin_service.get(), limits));
+  client_servers.push_back(std::move(admin_server));
+  return StartHttps();
+}
+
+HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string& client_ca,
+                                   CertificateKind clients) const {
+  HttpsConfig out;
+  out.listen = address;
+  out.tls = FilesFor(config, client_ca);
+  out.tls_groups.assign(config.tls().groups().begin(), config.tls().groups().end());
+  out.read_certificate = [clients, rules = rules](const std::string& der) {
+    const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
+    return facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
+  };
+  out.connections_max = config.rest().connections_max();
+  out.body_max_bytes = config.rest().body_bytes_max();
+  out.header_max_bytes = config.rest().header_bytes_max();
+  out.handshake_timeout = FromProto(config.rest().handshake_timeout());
+  out.idle_timeout = FromProto(config.rest().idle_timeout());
+  return out;
+}
+
+absl::Status Daemon::Impl::StartHttps() {
+  const config::v1::Listeners& at = config.listeners();
+  const Duration window = FromProto(config.node().start_retry_window());
+  KEYHOP_RETURN_IF_ERROR(At("rest", WaitForPort(at.rest(), window)));
+  auto rest_server =
+      RestServer::Start(HttpsFor(at.rest(), config.tls().sae_ca(), CertificateKind::kSae), *loop);
+  if (!rest_server.ok()) return At("rest", rest_server.status());
+  rest = *std::move(rest_server);
+  spdlog::info("rest: listens at {}", at.rest());
+  KEYHOP_RETURN_IF_ERROR(At("metrics", WaitForPort(at.metrics(), window)));
+  auto site = HttpsSite::Start(
+      HttpsFor(at.metrics(), config.tls().operator_ca(), CertificateKind::kOperator),
+      [this](const std::string& path) -> HttpsSite::Page {
+        if (path == "/metrics") return Metrics();
+        if (path == "/health") {
+          const bool up = ready;
+          return {up ? 200 : 503, "text/plain; charset=utf-8", up ? "ready\n" : "not ready\n"};
+        }
+        return {404, "text/plain; charset=utf-8", "there are /metrics and /health\n"};
+      });
+  if (!site.ok()) return At("metrics", site.status());
+  metrics = *std::move(site);
+  spdlog::info("metrics: listens at {}", at.metrics());
+  return absl::OkStatus();
+}
+
+HttpsSite::Page Daemon::Impl::Metrics() {
+  // Shared: a core that is too late answers when nobody waits any more.
+  auto promise = std::make_shared<std::promise<NodeSnapshot>>();
+  std::future<NodeSnapshot> future = promise->get_future();
+  loop->AskSnapshot([promise](NodeSnapshot snapshot) { promise->set_value(std::move(snapshot)); });
+  if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
+    return {503, "text/plain; charset=utf-8", "the core is busy\n"};
+  }
+  NodeSnapshot snapshot = future.get();
+  for (const auto& [peer, status] : kx->Status()) {
+    snapshot.counters["kx_messages_dropped"] += status.dropped_messages;
+    snapshot.counters["kx_messages_refused"] += status.refused_messages;
+  }
+  snapshot.counters["kq1_streams_refused"] += kq1->refused();
+  if (rest != nullptr) {
+    const HttpsCounts counts = rest->counts();
+    snapshot.counters["rest_connections_over_limit"] += counts.refused_over_limit;
+    snapshot.counters["rest_handshakes_failed"] += counts.failed_handshakes;
+    snapshot.counters["rest_timeouts"] += counts.timeouts;
+  }
+  HttpsSite::Page page;
+  page.text = MetricsText(snapshot, {kVersion, __VERSION__});
+  return page;
+}
+
+void Daemon::Impl::Stop() {
+  ready = false;
+  const auto deadline = [] { return std::chrono::system_clock::now() + kShutdownGrace; };
+  for (const auto& server : client_servers) {
+    if (auto* health = server->GetHealthCheckService(); health != nullptr) {
+      health->SetServingStatus(false);
+    }
+  }
+  // Those who ask first, while the core still answers; then the neighbours; then the core.
+  if (rest != nullptr) rest->Stop();
+  if (metrics != nullptr) metrics->Stop();
+  for (const auto& server : client_servers) server->Shutdown(deadline());
+  if (kq1 != nullptr) kq1->Stop();
+  if (kx != nullptr) kx->Stop();
+  for (const auto& server : node_servers) server->Shutdown(deadline());
+  if (loop != nullptr) loop->Stop();
+  client_servers.clear();
+  node_servers.clear();
+  rest.reset();
+  metrics.reset();
+  if (sealed != nullptr) {
+    if (const absl::Status closed = sealed->Close(); !closed.ok()) {
+      spdlog::warn("the store key was not replaced: {}", std::string(closed.message()));
+    }
+  }
+  loop.reset();
+  sealed.reset();
+  rocks.reset();
+}
+
+Daemon::Daemon(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Daemon::~Daemon() = default;
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config,
+                                                      const SecureHeap& heap) {
+  grpc::EnableDefaultHealthCheckService(true);
+  if (config.grpc().reflection()) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  auto impl = std::make_unique<Impl>(config, heap);
+  KEYHOP_RETURN_IF_ERROR(impl->OpenStore());
+  KEYHOP_RETURN_IF_ERROR(impl->MakeCore());
+  impl->loop->Start();
+  KEYHOP_RETURN_IF_ERROR(impl->Listen());
+  impl->kq1->Start(*impl->loop);
+  impl->kx->Start(*impl->loop);
+  impl->ready = true;
+  return std::unique_ptr<Daemon>(new Daemon(std::move(impl)));
+}
+
+void Daemon::Stop() { impl_->Stop(); }
+
+absl::Status Daemon::ReloadTls() {
+  absl::Status status = impl_->rest->ReloadTls();
+  status.Update(impl_->metrics->ReloadTls());
+  return status;
+}
+
+}  // namespace keyhop

@@ -1,0 +1,163 @@
+#include "trusted_node/daemon/node_config.h"
+
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kms/base/status_macros.h"
+#include "kms/tls/certificate.h"
+
+namespace keyhop {
+namespace {
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (!in.good() && !in.eof()) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
+  return text;
+}
+
+absl::Status In(const std::string& file, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
+}
+
+DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
+  DeliveryConfig out;
+  out.key_size_bits = delivery.key_size_bits();
+  out.min_key_size_bits = delivery.min_key_size_bits();
+  out.max_key_size_bits = delivery.max_key_size_bits();
+  out.max_keys_per_request = delivery.max_keys_per_request();
+  out.failed_fetches_burst = delivery.failed_fetch_burst();
+  out.failed_fetch_refill = Duration::Seconds(1) / delivery.failed_fetches_per_second();
+  return out;
+}
+
+StreamConfig StreamOf(const config::v1::Config& config) {
+  StreamConfig out;
+  // A unit at the destination, sealed under one data key, is one segment: at most 4 KiB.
+  out.segment_body_bytes = static_cast<uint32_t>(
+      std::min<uint64_t>(config.relay().segment_bytes_max(), out.segment_body_bytes));
+  out.segments_in_flight_max = config.relay().segments_under_way_max();
+  out.segment_timeout = FromProto(config.relay().segment_deadline());
+  out.lease_bytes_min = config.lease().stream_lease_bytes_min();
+  out.lease_bytes_max = config.lease().stream_lease_bytes_max();
+  out.retry = FromProto(config.lease().request_retry());
+  out.lease_life = FromProto(config.lease().life());
+  out.fetch_life = FromProto(config.delivery().fetch_life());
+  return out;
+}
+
+RoutingConfig RoutingOf(const config::v1::Config& config) {
+  RoutingConfig out;
+  out.self = NodeId(config.node().id());
+  for (const config::v1::Sae& sae : config.saes()) out.saes.emplace_back(sae.id());
+  out.refresh = FromProto(config.routing().refresh());
+  out.expiry = FromProto(config.routing().expiry());
+  out.flood_interval_min = FromProto(config.routing().min_interval());
+  out.nodes_max = config.routing().nodes_max();
+  return out;
+}
+
+PoolConfig PoolOf(const config::v1::Pools& pools) {
+  PoolConfig out;
+  out.target_bytes = pools.target_bytes();
+  out.idle_bytes = pools.idle_target_bytes();
+  out.in_use = FromProto(pools.idle_after());
+  out.prefill = pools.prefill() == config::v1::ALL_KNOWN_NODES;
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<NodeConfig> NodeConfigOf(const config::v1::Config& config) {
+  NodeConfig out;
+  out.self = NodeId(config.node().id());
+  for (const config::v1::Link& link : config.links()) {
+    LinkSetup setup;
+    setup.config.id = LinkId(link.id());
+    setup.config.self = out.self;
+    setup.config.peer = NodeId(link.peer());
+    setup.config.unit_bytes_max = static_cast<uint32_t>(link.unit_bytes());
+    setup.config.lease_bytes_min = link.lease_bytes_min();
+    setup.config.lease_bytes_max = link.lease_bytes_max();
+    setup.config.stock_bytes_max = link.pads_bytes_max();
+    KEYHOP_ASSIGN_OR_RETURN(setup.key, ReadKeyFile(link.link_key_file(), 32));
+    out.links.push_back(std::move(setup));
+  }
+  out.routing = RoutingOf(config);
+  out.stream = StreamOf(config);
+  out.delivery = DeliveryOf(config.delivery());
+  out.pool = PoolOf(config.pools());
+  return out;
+}
+
+std::vector<KxNeighbour> NeighboursOf(const config::v1::Config& config) {
+  std::vector<KxNeighbour> out;
+  for (const config::v1::Link& link : config.links()) {
+    out.push_back({NodeId(link.peer()), link.peer_kx()});
+  }
+  return out;
+}
+
+std::vector<Kq1Link> Kq1LinksOf(const config::v1::Config& config) {
+  std::vector<Kq1Link> out;
+  for (const config::v1::Link& link : config.links()) {
+    Kq1Link entry;
+    entry.id = LinkId(link.id());
+    entry.peer = NodeId(link.peer());
+    entry.modules.insert(link.modules().begin(), link.modules().end());
+    if (entry.modules.empty()) entry.modules.insert(link.id());
+    entry.block_bytes_max = static_cast<uint32_t>(link.unit_bytes());
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::Create(
+    const config::v1::Config& config) {
+  const config::v1::Tls& tls = config.tls();
+  const IdentityRules rules = IdentityRules::From(config.identity());
+  KEYHOP_ASSIGN_OR_RETURN(const CertificateFacts own, ReadCertificateFile(tls.node_cert()));
+  KEYHOP_ASSIGN_OR_RETURN(const NodeId id, NodeIdOf(own, rules));
+  if (id.value != config.node().id()) {
+    return absl::FailedPreconditionError(absl::StrCat(tls.node_cert(), ": it names node ", id.value,
+                                                      ", but node.id is ", config.node().id(), " (",
+                                                      Describe(own), ")"));
+  }
+  KEYHOP_ASSIGN_OR_RETURN(const std::string certificates, ReadFile(tls.node_cert()));
+  KEYHOP_ASSIGN_OR_RETURN(std::string key_text, ReadFile(tls.node_key()));
+  const auto* key_bytes = reinterpret_cast<const uint8_t*>(key_text.data());
+  const SecretBytes key = SecretBytes::CopyOf({key_bytes, key_text.size()});
+  Cleanse(key_text);
+  auto signer = MakeCertificateSigner(certificates, key);
+  if (!signer.ok()) return In(tls.node_key(), signer.status());
+
+  CertificateVerifierOptions options;
+  KEYHOP_ASSIGN_OR_RETURN(options.trusted_pem, ReadFile(tls.node_ca()));
+  options.identity = [rules](absl::string_view der) -> std::optional<std::string> {
+    const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "link state signer");
+    if (!facts.ok()) return std::nullopt;
+    const absl::StatusOr<NodeId> node = NodeIdOf(*facts, rules);
+    if (!node.ok()) return std::nullopt;
+    return node->value;
+  };
+  options.unix_seconds = [] { return static_cast<int64_t>(std::time(nullptr)); };
+  auto verifier = MakeCertificateVerifier(std::move(options));
+  if (!verifier.ok()) return In(tls.node_ca(), verifier.status());
+  return std::unique_ptr<CertificateAuthority>(
+      new CertificateAuthority(*std::move(signer), *std::move(verifier)));
+}
+
+std::string CertificateAuthority::Sign(const std::vector<uint8_t>& layout) {
+  return signer_->Sign(layout);
+}
+
+bool CertificateAuthority::Verify(const NodeId& origin, const std::vector<uint8_t>& layout,
+                                  const std::string& signature) {
+  return verifier_->Verify(origin.value, layout, signature).ok();
+}
+
+}  // namespace keyhop
