@@ -2,16 +2,26 @@
 
 #include <openssl/crypto.h>
 
+#include <atomic>
+#include <cstdint>
 #include <cstring>
 
 #include "kms/base/check.h"
 
 namespace keyhop {
+namespace {
+
+std::atomic<size_t> secure_heap_share = SIZE_MAX;
+
+}  // namespace
+
+void SetSecureHeapShare(size_t bytes) { secure_heap_share = bytes; }
 
 uint8_t* SecretBytes::Allocate(size_t size) {
-  // The ordinary heap until the program initialised the secure one, and beside it when it is
-  // full: exhaustion of locked memory must not end the process (bounded by the core's limits).
-  void* p = OPENSSL_secure_zalloc(size);
+  // The ordinary heap until the program initialised the secure one, and beside it when our share
+  // is full: exhaustion of locked memory must not end the process (bounded by the core's limits).
+  const size_t share = secure_heap_share.load(std::memory_order_relaxed);
+  void* p = CRYPTO_secure_used() + size <= share ? OPENSSL_secure_zalloc(size) : nullptr;
   if (p == nullptr) p = OPENSSL_zalloc(size);
   KEYHOP_CHECK(p != nullptr, "out of memory for secrets");
   return static_cast<uint8_t*>(p);

@@ -28,7 +28,8 @@ class SecretAccess {
 
 // SecretBytes owns key material. It cannot be copied, printed, hashed, ordered or compared with
 // `==`; it is wiped when destroyed, moved from or assigned to. Sizes are in bytes. Memory comes
-// from the locked secure heap where the program set one up (kms/crypto/secure_heap.h).
+// from the locked secure heap where the program set one up (kms/crypto/secure_heap.h), up to
+// `SetSecureHeapShare`, and beyond that from the ordinary one.
 //
 // Not thread-safe.
 class SecretBytes {
@@ -80,6 +81,11 @@ class SecretBytes {
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
 };
+
+// How many bytes of the secure heap may be in use before a SecretBytes goes beside it. OpenSSL
+// keeps the private keys of TLS there too, and fails a handshake or a start that finds no room.
+// Thread-safe.
+void SetSecureHeapShare(size_t bytes);
 
 // Equality of public tags without early exit. Sizes must be equal for the answer to be true.
 bool EqualConstantTime(std::span<const uint8_t> a, std::span<const uint8_t> b);

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "kms/base/secret_bytes.h"
 
 namespace keyhop {
 namespace {
@@ -14,6 +15,8 @@ namespace {
 constexpr size_t kMinSizeBytes = size_t{64} << 10;
 constexpr size_t kMaxSizeBytes = size_t{1} << 30;
 constexpr size_t kSmallestBlockBytes = 32;
+// One in so many bytes is left for what OpenSSL itself keeps there: private keys, big numbers.
+constexpr size_t kPartOfOpenSsl = 4;
 
 }  // namespace
 
@@ -32,6 +35,7 @@ absl::StatusOr<SecureHeap> InitSecureHeap(size_t size_bytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for a secure heap of ", size_bytes, " bytes"));
   }
+  SetSecureHeapShare(size_bytes - size_bytes / kPartOfOpenSsl);
   return SecureHeap{.size_bytes = size_bytes, .locked = outcome == 1};
 }
 

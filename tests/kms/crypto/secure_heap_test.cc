@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <vector>
 
 #include "kms/base/secret_bytes.h"
 
@@ -48,6 +49,18 @@ TEST(SecureHeapTest, SaysThatItIsNotLockedUnderALowLimit) {
     if (geteuid() != 0) {
       EXPECT_FALSE(heap->locked);
     }
+  });
+}
+
+// A key manager with a large stock of pads could not load its TLS key any more, and did not start.
+TEST(SecureHeapTest, LeavesRoomForOpenSslHoweverManySecretsThereAre) {
+  InChild([] {
+    ASSERT_TRUE(InitSecureHeap(64 << 10).ok());
+    std::vector<SecretBytes> secrets;
+    for (int i = 0; i < 100; ++i) secrets.emplace_back(1000);
+    void* of_openssl = OPENSSL_secure_malloc(4096);
+    EXPECT_EQ(CRYPTO_secure_allocated(of_openssl), 1);
+    OPENSSL_secure_free(of_openssl);
   });
 }
 
