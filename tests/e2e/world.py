@@ -69,13 +69,22 @@ def tail(path, lines=15):
 
 
 class Demo:
-    """A demo network: deploy/demo.sh, its processes, and what this test restarted."""
+    """A demo network, its processes, and what this test restarted.
 
-    def __init__(self, options, name="demo", arguments=()):
+    `by_script`: by deploy/demo.sh, which builds first; else with the programs as they are.
+    """
+
+    def __init__(self, options, name="demo", arguments=(), by_script=False):
         self.options = options
         self.run_dir = os.path.join(options.work, name)
         self.output_path = os.path.join(options.work, f"{name}.out")
-        self.arguments = list(arguments)
+        deploy = os.path.join(ROOT, "deploy")
+        if by_script:
+            self.argv = [f"{deploy}/demo.sh", "--preset", options.preset]
+        else:
+            self.argv = [sys.executable, "-B", f"{deploy}/demo/run.py", "--root", ROOT, "--bin",
+                         options.bin]
+        self.argv += ["--run-dir", self.run_dir, *arguments]
         self.script = None
         self.world = None
         self._lock = threading.Lock()
@@ -84,9 +93,7 @@ class Demo:
     def start(self):
         with open(self.output_path, "wb") as out:
             self.script = subprocess.Popen(
-                [os.path.join(ROOT, "deploy", "demo.sh"), "--run-dir", self.run_dir, "--preset",
-                 self.options.preset, *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 start_new_session=True)
         return self
 
