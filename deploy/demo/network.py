@@ -28,7 +28,7 @@ DEMO = Topology(
     # A ring with a chord; n4 is two hops from n1, the farthest there is.
     nodes=["n1", "n2", "n3", "n4", "n5"],
     links=[("n1", "n2"), ("n2", "n3"), ("n3", "n4"), ("n4", "n5"), ("n1", "n5"), ("n2", "n5")],
-    lengths_km=[10, 15, 12, 20, 8, 25],
+    lengths_km=[40, 45, 38, 50, 35, 48],
     # One SAE at each node, two at the farthest.
     saes=[("sae-1", "n1"), ("sae-2", "n2"), ("sae-3", "n3"), ("sae-4", "n4"), ("sae-5", "n5"),
           ("sae-6", "n4")],
