@@ -216,15 +216,19 @@ def main():
         world = network.describe(network.DEMO, run_dir, ports, processes)
         wait_until_ready(world, progress)
         progress("")
-        network.write_file(world_file, json.dumps(world, indent=1))
         saes = {sae["id"]: sae for sae in world["saes"]}
         print(f"{len(network.DEMO.nodes)} key managers, {len(network.DEMO.links)} QKD links, "
-              f"{len(saes)} applications; {world_file} says where.\n")
+              f"{len(saes)} applications.\n")
         good = check(world, options.bin, saes["sae-1"], saes["sae-4"])
         good &= check(world, options.bin, saes["sae-4"], saes["sae-1"])
+        # From here on others may kill what they like; the check above is not theirs to break.
+        wait_until_ready(world, progress)
+        progress("")
+        network.write_file(world_file, json.dumps(world, indent=1))
         code = 0 if good else 1
         if not options.once:
-            print("The network stays up; Ctrl-C ends it. For example:")
+            print(f"{world_file} says where all is. The network stays up; Ctrl-C ends it. "
+                  "For example:")
             a, n = saes["sae-1"], world["nodes"][0]
             print(f"  {options.bin}/keyhop --node {n['grpc']} --ca {world['ca']} --cert "
                   f"{a['cert']} --key {a['key']} key get sae-3", flush=True)
