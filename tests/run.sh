@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# tests/run.sh                 release: every test; then asan-ubsan: core, wire and parsers
-# tests/run.sh --full          the same, but every test under asan-ubsan, and the tests of our own
-#                              threads under tsan
+# tests/run.sh                 release: every test but the long ones; then asan-ubsan: core, wire and
+#                              parsers
+# tests/run.sh --full          every test, the long ones (label `long`) and the models too, in release
+#                              and under asan-ubsan, and the tests of our own threads under tsan
 # tests/run.sh --label LABEL   release: only the tests with this label (a regular expression)
 # Ends non-zero if any test fails. KEYHOP_JOBS sets how many compilers and tests run at once.
 set -euo pipefail
@@ -18,7 +19,7 @@ while [ $# -gt 0 ]; do
       mode=label label=$2
       shift
       ;;
-    -h | --help) sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) echo "tests/run.sh: unknown argument '$1' (--full, --label LABEL)" >&2; exit 2 ;;
   esac
   shift
@@ -50,13 +51,15 @@ stage() {
 
 case $mode in
   label)
+    export KEYHOP_MODEL=1
     stage release "" -L "$label"
     ;;
   default)
-    stage release ""
+    stage release "" -LE '^long$'
     stage asan-ubsan keyhop_sanitizer_tests -L '^sanitize$'
     ;;
   full)
+    export KEYHOP_MODEL=1
     stage release ""
     # What lint says does not depend on the compiler's flags.
     stage asan-ubsan "" -LE '^lint$'
