@@ -21,7 +21,9 @@ uint8_t* SecretBytes::Allocate(size_t size) {
   // The ordinary heap until the program initialised the secure one, and beside it when our share
   // is full: exhaustion of locked memory must not end the process (bounded by the core's limits).
   const size_t share = secure_heap_share.load(std::memory_order_relaxed);
-  void* p = CRYPTO_secure_used() + size <= share ? OPENSSL_secure_zalloc(size) : nullptr;
+  // OpenSSL cannot say what is used of a heap that was never set up: it has no lock yet.
+  const bool room = CRYPTO_secure_malloc_initialized() == 1 && CRYPTO_secure_used() + size <= share;
+  void* p = room ? OPENSSL_secure_zalloc(size) : nullptr;
   if (p == nullptr) p = OPENSSL_zalloc(size);
   KEYHOP_CHECK(p != nullptr, "out of memory for secrets");
   return static_cast<uint8_t*>(p);
