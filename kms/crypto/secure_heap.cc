@@ -39,7 +39,9 @@ absl::StatusOr<SecureHeap> InitSecureHeap(size_t size_bytes) {
   return SecureHeap{.size_bytes = size_bytes, .locked = outcome == 1};
 }
 
-size_t SecureHeapUsedBytes() { return CRYPTO_secure_used(); }
+size_t SecureHeapUsedBytes() {
+  return CRYPTO_secure_malloc_initialized() == 1 ? CRYPTO_secure_used() : 0;
+}
 
 absl::Status DisableCoreDumps() {
   const rlimit none = {0, 0};
