@@ -117,7 +117,7 @@ absl::StatusOr<pb::Status> Settle(Target& draw) {
   const Clock::time_point end = Clock::now() + kSettleMax;
   KEYHOP_ASSIGN_OR_RETURN(pb::Status last, draw.Ask());
   for (int still = 0; still < 5 && Clock::now() < end;) {
-    std::this_thread::sleep_for(kSettleStep);
+    std::this_thread::sleep_for(kSettleStep);  // NOLINT(keyhop): samples a level over time
     KEYHOP_ASSIGN_OR_RETURN(pb::Status next, draw.Ask());
     still = next.stored_key_count() > last.stored_key_count() ? 0 : still + 1;
     last = std::move(next);

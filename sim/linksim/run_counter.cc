@@ -103,7 +103,8 @@ absl::StatusOr<StateDir> StateDir::Open(const std::string& path, Duration patien
           absl::StrCat("another simulator uses ", path, ": process ",
                        holder.ok() ? absl::StripAsciiWhitespace(*holder) : "unknown"));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    // A file lock of another process wakes nobody: this polls.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // NOLINT(keyhop): see above
   }
   const std::string pid = absl::StrCat(getpid(), "\n");
   if (ftruncate(fd, 0) != 0 ||
