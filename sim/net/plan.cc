@@ -57,14 +57,17 @@ void DrawLimits(Prng& prng, Plan& plan) {
       Pick(prng, {Duration::Seconds(60), Duration::Seconds(600), Duration::Seconds(3600)});
   s.epoch_interval_min = Duration::Seconds(Pick<int64_t>(prng, {1, 10, 60}));
   s.report_interval = Duration::Seconds(Pick<int64_t>(prng, {1, 5, 20}));
-  s.units_max = Pick<uint32_t>(prng, {512, 16'384});
+  // A small table only where units go with age: keys that nobody fetches would fill it for ever.
+  s.units_max = s.lease_life + s.fetch_life <= Duration::Seconds(200)
+                    ? Pick<uint32_t>(prng, {1024, 16'384})
+                    : 16'384;
 
   LinkConfig& l = plan.link;
   l.lease_bytes_min = Pick<uint64_t>(prng, {1024, 1024, 4096});
   l.lease_bytes_max = Pick<uint64_t>(prng, {8 * 1024, 64 * 1024, 4 * 1024 * 1024});
   l.stock_bytes_max = Pick<uint64_t>(prng, {64 * 1024, 256 * 1024, 64 * 1024 * 1024});
   l.retry = Duration::Millis(prng.Between(200, 2000));
-  l.need_interval = Duration::Millis(prng.Between(500, 5000));
+  l.need_interval = Duration::Millis(prng.Between(1000, 8000));
   l.failed_tags_max = Pick<uint32_t>(prng, {1, 8});
 
   PoolConfig& p = plan.pool;
@@ -104,7 +107,7 @@ Plan Plan::Draw(uint64_t seed) {
     link.b = edge.second;
     link.block_bytes = Pick<uint32_t>(prng, {256, 1024, 2048, 4096});
     const int64_t rate = prng.Between(800, 3000);  // Bytes a second.
-    link.block_interval = std::max(Duration::Millis(400),
+    link.block_interval = std::max(Duration::Millis(500),
                                    Duration::Micros(int64_t{link.block_bytes} * 1'000'000 / rate));
     link.module_pairs = prng.Chance(200) ? 2 : 1;
     if (link.module_pairs == 2) link.block_interval = link.block_interval * 2;
@@ -132,7 +135,7 @@ Plan Plan::Draw(uint64_t seed) {
       demand.master = prng.Below(plan.saes.size());
       demand.slave = prng.Below(plan.saes.size());
     } while (plan.saes[demand.master].node == plan.saes[demand.slave].node);
-    demand.interval = Duration::Millis(prng.Between(4'000, 16'000));
+    demand.interval = Duration::Millis(prng.Between(6'000, 20'000));
     demand.any_size = prng.Chance(400);
     plan.demands.push_back(demand);
   }

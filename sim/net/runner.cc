@@ -37,7 +37,7 @@ constexpr const char* kProbeNames[] = {
     "lacks_key_said",
     "version_reported",
     "alarm_rollback",
-    "alarm_failed_tags",
+    "alarm_failed_tag",
     "module_waits",
     "draw_ok",
     "draw_unavailable",

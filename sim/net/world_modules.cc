@@ -83,7 +83,7 @@ void World::OnTaken(size_t, const PadBlockTaken& taken) {
   Duration wait;
   if (absl::IsResourceExhausted(taken.status)) {
     oracle_.Probe("module_waits");
-    wait = Duration::Millis(prng_.Between(1000, 3000));
+    wait = Duration::Millis(prng_.Between(2000, 6000));
   } else {
     if (!taken.status.ok()) oracle_.Probe("block_refused");
     module.waiting.pop_front();
