@@ -191,6 +191,11 @@ void World::StartBatch(size_t node) {
   Duration took = prng_.Between(Duration{}, plan_.disk_max);
   if (faults_on_ && now_ < host.slow_until)
     took = took + Duration::Millis(prng_.Between(200, 5000));
+  if (std::exchange(host.crash_in_batch, false)) {
+    At(took / 2, [this, node, boot = host.boot] {
+      if (hosts_[node].boot == boot && hosts_[node].up()) ReallyCrash(node);
+    });
+  }
   At(took, [this, node, boot = host.boot] {
     if (hosts_[node].boot == boot && hosts_[node].up()) OnDurable(node);
   });
@@ -261,11 +266,14 @@ void World::Crash(size_t node, bool restore_image) {
   Host& host = hosts_[node];
   if (!host.up()) return;
   if (restore_image) to_restore_ = node;
-  switch (prng_.Below(3)) {
+  switch (prng_.Below(4)) {
     case 0:
       return ReallyCrash(node);
     case 1:  // Between two of the outputs that come next.
       host.crash_after_outputs = prng_.Below(6);
+      break;
+    case 2:  // In the middle of a batch.
+      host.crash_in_batch = true;
       break;
     default:  // What is under way becomes durable, and nobody hears of it.
       host.crash_when_durable = true;
@@ -296,6 +304,7 @@ void World::ReallyCrash(size_t node) {
   host.writing = false;
   host.crash_after_outputs.reset();
   host.crash_when_durable = false;
+  host.crash_in_batch = false;
   host.core.reset();
   host.gate = NodeGate();
   saboteur_.OnCrash(node);

@@ -103,6 +103,7 @@ class World {
     std::optional<Instant> wake_at;
     std::optional<uint64_t> crash_after_outputs;
     bool crash_when_durable = false;
+    bool crash_in_batch = false;
     Instant slow_until;
     std::map<uint64_t, Request> requests;
     uint64_t inputs_this_second = 0;

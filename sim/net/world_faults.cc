@@ -93,6 +93,7 @@ void World::StopFaults() {
   for (size_t i = 0; i < hosts_.size(); ++i) {
     hosts_[i].crash_after_outputs.reset();
     hosts_[i].crash_when_durable = false;
+    hosts_[i].crash_in_batch = false;
     hosts_[i].slow_until = {};
     if (!hosts_[i].up()) Boot(i);
   }
