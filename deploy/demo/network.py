@@ -9,7 +9,9 @@ import subprocess
 HOST = "127.0.0.1"
 LISTENERS = ["rest", "grpc", "kx", "kq1", "metrics", "admin"]
 # Below the ephemeral range, so that no outgoing connection takes a port while its node is down.
-PORTS = range(20000, 32000)
+BLOCK = 8  # Ports for each node.
+BLOCKS = range(20000, 32000, BLOCK)
+guards = []  # Sockets that hold this process's blocks.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +42,33 @@ def link_id(a, b):
     return f"{a}-{b}"
 
 
-def free_port(taken):
-    for _ in range(1000):
-        port = random.choice(PORTS)
-        if port in taken:
+def hold(port):
+    """A socket bound to the port, so that nobody else can; None if somebody has it."""
+    holder = socket.socket()
+    try:
+        holder.bind((HOST, port))
+        return holder
+    except OSError:
+        holder.close()
+        return None
+
+
+def choose_block():
+    """The first of BLOCK ports that are free. The last one is held as long as this process lives:
+    it keeps other demos away from the block while our listeners are not up."""
+    for base in random.sample(BLOCKS, len(BLOCKS)):
+        guard = hold(base + BLOCK - 1)
+        if guard is None:
             continue
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
-    raise SystemExit("demo: no free port from 20000 to 31999")
+        probes = [hold(base + i) for i in range(len(LISTENERS))]
+        free = all(probes)
+        for probe in filter(None, probes):
+            probe.close()
+        if free:
+            guards.append(guard)
+            return base
+        guard.close()
+    raise SystemExit(f"demo: no {BLOCK} free ports in a row from {BLOCKS[0]} to {BLOCKS[-1]}")
 
 
 def choose_ports(topology, run_dir):
@@ -59,14 +76,19 @@ def choose_ports(topology, run_dir):
     path = os.path.join(run_dir, "ports.json")
     if os.path.exists(path):
         with open(path) as f:
-            return json.load(f)
-    taken, ports = set(), {}
+            ports = json.load(f)
+        for node in topology.nodes:
+            base = min(ports[node].values())
+            guard = hold(base + BLOCK - 1)
+            if guard is None:
+                raise SystemExit(f"demo: another demo uses the ports from {base}, which {path} keeps "
+                                 "for this run folder: end it, or remove that file")
+            guards.append(guard)
+        return ports
+    ports = {}
     for node in topology.nodes:
-        ports[node] = {}
-        for listener in LISTENERS:
-            port = free_port(taken)
-            taken.add(port)
-            ports[node][listener] = port
+        base = choose_block()
+        ports[node] = {listener: base + i for i, listener in enumerate(LISTENERS)}
     write_file(path, json.dumps(ports))
     return ports
 

@@ -42,11 +42,27 @@ def pids_of(configs):
 
 
 def reap():
+    """The pids that ended, with their exit status."""
+    ended = {}
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return ended
+            ended[pid] = os.waitstatus_to_exitcode(status)
     except ChildProcessError:
-        pass
+        return ended
+
+
+def nothing_ended(world):
+    """Until demo.json appears nobody may kill our processes: one that ended has failed."""
+    ended = reap()
+    for process in world["processes"]:
+        if process["pid"] in ended:
+            with open(process["log"], encoding="utf-8", errors="replace") as f:
+                last = (f.readlines() or ["its log is empty\n"])[-1]
+            raise SystemExit(f"\ndemo: {process['name']} ended ({ended[process['pid']]}): "
+                             f"{last.strip()}")
 
 
 def send(pids, number):
@@ -112,7 +128,7 @@ def wait_until_ready(world, show):
     rest = {sae["id"]: Rest(world, sae) for sae in world["saes"]}
     waiting = pairs
     while waiting:
-        reap()
+        nothing_ended(world)
         still = []
         for master, slave in waiting:
             try:
