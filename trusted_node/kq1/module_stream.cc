@@ -58,7 +58,11 @@ void ModuleStream::OnReadDone(bool ok) {
   MutexLock lock(mu_);
   if (closing_) return;
   if (!ok) {
+    // gRPC does not tell a message that was cut off from the end of the module's half. A module
+    // never ends its half; where the connection broke nobody hears this.
     closing_ = true;
+    status_ = grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                           "the stream ended, or a keyhop.kq1.v1.ModuleMessage was cut off");
     MaybeFinish();
     return;
   }

@@ -50,7 +50,13 @@ class ServerStream final : public grpc::ServerBidiReactor<ByteBuffer, ByteBuffer
     StartWrite(from, options);
   }
   void Cancel() override { context_->TryCancel(); }
-  void End(const grpc::Status& status, bool) override { Finish(status); }
+  void End(const grpc::Status& status, bool broken) override {
+    // gRPC does not tell a message that was cut off from the end of the caller's half. A neighbour
+    // leaves by cancelling its call; where the connection broke nobody hears this.
+    Finish(broken ? grpc::Status(StatusCode::INVALID_ARGUMENT,
+                                 "the stream ended, or a keyhop.kx.v1.KxMessage was cut off")
+                  : status);
+  }
 
   grpc::CallbackServerContext* const context_;
   std::function<void()> on_done_;

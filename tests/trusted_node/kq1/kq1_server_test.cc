@@ -325,6 +325,22 @@ TEST_F(Kq1ServerTest, AnOperatorsCommandReachesTheModuleAndStays) {
   EXPECT_EQ(kq1_->SetLink(LinkId("xy"), true).code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(Kq1ServerTest, AHalfThatEndsLeavesNothingBehind) {
+  // For the server a message that is cut off looks the same.
+  for (const bool attach : {false, true}) {
+    Module module(*stub_);
+    if (attach) {
+      module.Attach();
+      module.Opened();
+    }
+    module.stream->WritesDone();
+    EXPECT_EQ(module.End().second.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  while (kq1_->Status()[LinkId("ab")].attached > 0) std::this_thread::yield();
+  MutexLock lock(node_.mu);
+  EXPECT_THAT(node_.blocks, ElementsAre());
+}
+
 TEST_F(Kq1ServerTest, GarbageEndsItsStreamAndDoesNothingElse) {
   for (const std::string bytes : {"\xff\xff garbage", ""}) {
     grpc::ClientContext context;
