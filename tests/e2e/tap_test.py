@@ -50,8 +50,9 @@ def draw_and_fetch(demo, answers, front, master, slave, leave):
     return list(keys.values())
 
 
-def taken(demo, frame):
-    """The pad bytes that a relay frame names: s, then as many as its payload."""
+def taken(demo, frame, used):
+    """The pad bytes that a relay frame names: s, then as many as its payload. None is in `used`;
+    then all are."""
     path = [value.decode() for number, value in frame if number == 8]
     hop = dict(frame).get(9, 0)
     link = "-".join(sorted(path[hop:hop + 2]))
@@ -61,8 +62,12 @@ def taken(demo, frame):
             continue
         pad = dict(taps.fields(value))
         book = dict(taps.fields(pad.get(2, b"")))
-        block = demo.pads[link, book.get(1, 0), book.get(2, 0), pad.get(3, 0)]
-        out += block[pad.get(4, 0):pad.get(4, 0) + pad.get(5, 0)]
+        place = (link, book.get(1, 0), book.get(2, 0), pad.get(3, 0))
+        begin, end = pad.get(4, 0), pad.get(4, 0) + pad.get(5, 0)
+        out += demo.pads[place][begin:end]
+        named = {(place, i) for i in range(begin, end)}
+        world.expect(not named & used, f"a pad was used for two frames: {place}")
+        used |= named
     return out[:16], out[16:]
 
 
@@ -77,9 +82,7 @@ def check_frames(demo):
     for frame in list(demo.frames):
         one = dict(frame)
         hop = one.get(9, 0)
-        s, pad = taken(demo, frame)
-        world.expect(s + pad not in used, "a pad was used for two frames")
-        used.add(s + pad)
+        _, pad = taken(demo, frame, used)
         at_hop[hop] = at_hop.get(hop, 0) + 1
         if hop == 0:
             world.expect(not one.get(14), "something is sent of the first hop's payload")

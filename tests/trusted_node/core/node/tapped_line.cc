@@ -17,6 +17,7 @@ using sim::End;
 constexpr Duration kRunTime = Duration::Seconds(30);
 constexpr Duration kDrawInterval = Duration::Millis(700);
 constexpr Duration kLastDraw = Duration::Seconds(25);
+constexpr uint64_t kKeysADraw = 4;
 constexpr BookId kBook = {0, 1};
 
 // Who draws for whom: over three hops and two, both ways, and between neighbours.
@@ -81,7 +82,7 @@ sim::Plan TappedLine::MakePlan() {
     link.block_bytes = 2048;
     plan.links.push_back(std::move(link));
   }
-  plan.link.lease_bytes_max = 8 * 1024;  // Frames cross from one lease into the next.
+  plan.link.lease_bytes_max = 4 * 1024;  // Frames cross from one lease into the next.
   plan.stream.segment_body_bytes = 512;
   plan.pool.target_bytes = 1024;
   plan.pool.pace = Duration::Millis(100);
@@ -188,7 +189,8 @@ void TappedLine::DrawSoon(size_t master, size_t slave, Duration wait) {
   if (now_ + wait > Instant{} + kLastDraw) return;
   At(wait, [this, master, slave] {
     const uint64_t token = next_token_++;
-    const DrawRequest request = {.caller = plan_.saes[master].id, .slave = plan_.saes[slave].id};
+    const DrawRequest request = {
+        .caller = plan_.saes[master].id, .slave = plan_.saes[slave].id, .number = kKeysADraw};
     draws_[token] = request;
     Feed(master, DrawAsked{token, request});
     DrawSoon(master, slave, kDrawInterval);
