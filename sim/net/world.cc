@@ -217,6 +217,7 @@ void World::Release(size_t node, Output output) {
   Host& host = hosts_[node];
   std::visit(Overload{[&](SendToPeer& send) { Send(node, send.peer, std::move(send.message)); },
                       [&](PadBlockTaken& taken) { OnTaken(node, taken); }, [&](StatusAnswered&) {},
+                      [&](LinkSwitchDone&) {},
                       [&](KeysAnswered& answer) {
                         auto found = host.requests.extract(answer.token);
                         if (found.empty()) {

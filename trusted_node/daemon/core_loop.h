@@ -85,10 +85,14 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   void AskTakenTops(LinkId link, std::function<void(std::map<BookId, uint64_t>)> answer) override;
   void AskSnapshot(std::function<void(NodeSnapshot)> answer) override;
 
+  // Takes a link out of use or back into it. `done` as of NodePort::BlockArrived: OK once that is
+  // durable, NOT_FOUND for no such link here, UNAVAILABLE when overloaded or stopping.
+  void SwitchLink(LinkId link, bool up, std::function<void(absl::Status)> done);
+
  private:
   using StatusDone = std::function<void(Outcome<PairStatus>)>;
   using KeysDone = std::function<void(Outcome<KeyContainer>)>;
-  using TakenDone = std::function<void(absl::Status)>;
+  using TakenDone = std::function<void(absl::Status)>;  // Of blocks, and of links switched.
   using Processed = std::function<void()>;
   using Query = std::function<void(const CoreMachine&, Instant)>;
   using Callback = std::variant<std::monostate, StatusDone, KeysDone, TakenDone, Processed, Query>;

@@ -15,6 +15,12 @@ struct DeliveryConfig {
   uint32_t failed_fetches_burst = 100;  // Per SAE.
   Duration failed_fetch_refill = Duration::Millis(100);
   Duration retry_after = Duration::Seconds(1);
+  // Keys of the default size that one pair may have in stock: what status tells at most.
+  uint64_t max_key_count = 1'000'000;
+  // How long a draw may wait for fresh key of its pair; zero: it is refused at once.
+  Duration draw_wait = {};
+  // Draws that may wait in the whole node.
+  uint32_t draws_waiting_max = 1024;
 };
 
 }  // namespace keyhop

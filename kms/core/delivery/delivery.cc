@@ -44,7 +44,7 @@ Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
   status.master = request.caller;
   status.slave = request.slave;
   status.key_size_bits = config_.key_size_bits;
-  status.max_key_per_request = config_.max_keys_per_request;
+  status.max_key_per_request = KeysPerRequestMax();
   status.max_key_size_bits = config_.max_key_size_bits;
   status.min_key_size_bits = config_.min_key_size_bits;
   const uint32_t key_bytes = static_cast<uint32_t>(config_.key_size_bits / 8);
@@ -52,10 +52,18 @@ Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
   status.stored_key_count = source ? source->Drawable(now, key_bytes) : 0;
   status.max_key_count =
       std::max<uint64_t>(status.stored_key_count, context.PoolTargetBytes() / key_bytes);
+  // A segment more than the target may be there.
+  status.max_key_count = std::min(status.max_key_count, config_.max_key_count);
+  status.stored_key_count = std::min(status.stored_key_count, status.max_key_count);
   if (slave->home == context.Self()) {
     status.extension["keyhop_key_origin"] = "local random: master and slave share a home node";
   }
   return status;
+}
+
+// No request can have more keys than there may ever be.
+uint64_t Delivery::KeysPerRequestMax() const {
+  return std::min(config_.max_keys_per_request, config_.max_key_count);
 }
 
 std::optional<Refusal> Delivery::CheckSize(const std::optional<uint64_t>& size_bits) const {
@@ -74,8 +82,8 @@ std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
     return BadRequest("slave_SAE_ID is not known in this network");
   }
   if (request.slave == request.caller) return BadRequest("slave and master are the same SAE");
-  if (request.number < 1 || request.number > config_.max_keys_per_request) {
-    return BadRequest(absl::StrCat("number shall be from 1 to ", config_.max_keys_per_request));
+  if (request.number < 1 || request.number > KeysPerRequestMax()) {
+    return BadRequest(absl::StrCat("number shall be from 1 to ", KeysPerRequestMax()));
   }
   if (auto refusal = CheckSize(request.size_bits)) return refusal;
   if (!request.additional_slaves.empty()) {
@@ -95,11 +103,16 @@ std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
   return std::nullopt;
 }
 
-Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
-                                     DeliveryContext& context, WriteSeq& after) {
+std::optional<Refusal> Delivery::RefusalOf(const DrawRequest& request,
+                                           const DeliveryContext& context) const {
   const auto caller = context.FindSae(request.caller);
   if (!caller || caller->home != context.Self()) return Unauthorized();
-  if (auto refusal = CheckDraw(request, context)) return *std::move(refusal);
+  return CheckDraw(request, context);
+}
+
+Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
+                                     DeliveryContext& context, WriteSeq& after) {
+  if (auto refusal = RefusalOf(request, context)) return *std::move(refusal);
   const auto slave = context.FindSae(request.slave);
   StreamSource* source = context.SourceTo(slave->home);
   if (source == nullptr) {

@@ -52,6 +52,10 @@ class Delivery {
   Outcome<KeyContainer> Fetch(Instant now, const FetchRequest& request, DeliveryContext& context,
                               WriteSeq& after);
 
+  // Why this draw can never be served, if so. Takes nothing.
+  std::optional<Refusal> RefusalOf(const DrawRequest& request,
+                                   const DeliveryContext& context) const;
+
   const DeliveryConfig& config() const { return config_; }
 
  private:
@@ -63,6 +67,7 @@ class Delivery {
   std::optional<Refusal> CheckSize(const std::optional<uint64_t>& size_bits) const;
   std::optional<Refusal> CheckDraw(const DrawRequest& request,
                                    const DeliveryContext& context) const;
+  uint64_t KeysPerRequestMax() const;
   Refusal Unavailable(std::string message) const;
 
   const DeliveryConfig config_;

@@ -7,8 +7,11 @@
 
 namespace keyhop {
 
+// Of any source's segment, in bytes: a unit at the destination, sealed under one data key.
+inline constexpr uint32_t kSegmentBodyBytesMax = 4096;
+
 struct StreamConfig {
-  uint32_t segment_body_bytes = 4096;  // At most; a unit at the destination is one segment.
+  uint32_t segment_body_bytes = kSegmentBodyBytesMax;  // That this node sends.
   uint32_t segments_in_flight_max = 16;
   Duration segment_timeout = Duration::Seconds(5);  // Then burnt, never sent again.
   uint64_t reserve_bytes = 64 * 1024;  // Offsets are reserved durably in runs of this size.

@@ -113,7 +113,7 @@ bool StreamDestination::CheckMac(uint64_t epoch, const ByteWriter& layout, const
 
 void StreamDestination::OnSegment(Instant, Segment segment, StreamOutbox& out) {
   const size_t size = segment.payload.size();
-  if (size <= kSegmentHeadBytes || size > kSegmentHeadBytes + config_.segment_body_bytes ||
+  if (size <= kSegmentHeadBytes || size > kSegmentHeadBytes + kSegmentBodyBytesMax ||
       (segment.kind == SegmentKind::kOpening && size != kSegmentHeadBytes + kOpeningBodyBytes)) {
     ++counters_.dropped;
     return;
@@ -418,6 +418,14 @@ void StreamDestination::BurnAll(StreamOutbox& out) {
   Persist(out);
   if (source.known()) {
     out.Send(stream_.source, LacksKey{stream_, top_epoch_, source}, last_write_);
+  }
+}
+
+void StreamDestination::BurnOpenLeases(StreamOutbox& out) {
+  // Without a higher version: whether this end was restored shows at the source's next word, by the
+  // version that it remembers.
+  for (auto it = units_.begin(); it != units_.end();) {
+    it = it->second.leased ? Drop(it, /*burnt=*/true, out) : std::next(it);
   }
 }
 

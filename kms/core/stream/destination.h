@@ -62,6 +62,8 @@ class StreamDestination {
   // ranges is not here, used, or named twice in this call: then nothing is consumed.
   absl::StatusOr<Fetched> Fetch(const std::vector<Wanted>& wanted, StreamOutbox& out);
 
+  // Burns the unfetched keys of all leases: the strict choice for a start.
+  void BurnOpenLeases(StreamOutbox& out);
   // Burns everything here (after a rollback alarm); the source has to open a new epoch.
   void BurnAll(StreamOutbox& out);
 

@@ -36,6 +36,7 @@ std::vector<Record> OneOfEach() {
       UnitStateRecord{stream, {71, 72}, false, true, 64, {0xff, 0x01}, Duration{1'500'000'001}}));
   out.push_back(DirectoryRecord{SaeId("sae \xc3\xa9"), NodeId("home"), 81});
   out.push_back(RoutingRecord{91, 92});
+  out.push_back(LinkDownRecord{link});
   return out;
 }
 

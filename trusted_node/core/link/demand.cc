@@ -45,6 +45,12 @@ uint64_t Demand::Wanted(Instant now, uint64_t free) {
   return free >= std::max(target / 2, shortage_) ? 0 : target;
 }
 
+uint64_t Demand::WantedAtLeast(Instant now, uint64_t free) {
+  Roll(now);
+  const uint64_t least = std::max(lease_min_, std::min(shortage_, lease_max_));
+  return free >= std::max(least / 2, shortage_) ? 0 : least;
+}
+
 void Demand::Reset() { shortage_ = 0; }
 
 }  // namespace keyhop

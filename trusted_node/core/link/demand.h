@@ -21,6 +21,8 @@ class Demand {
   void FellShort(Instant now, uint64_t bytes);
   // What a new lease should bring, given `free` bytes open or under way; 0: nothing.
   uint64_t Wanted(Instant now, uint64_t free);
+  // The same where memory is scarce: what the next frame needs, whatever the rate is.
+  uint64_t WantedAtLeast(Instant now, uint64_t free);
   // Forgets shortages: their frames are gone.
   void Reset();
 

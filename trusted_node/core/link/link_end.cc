@@ -183,6 +183,12 @@ std::optional<Instant> LinkEnd::NextDeadline() const {
 bool LinkEnd::session_open() const { return impl_->open; }
 Session LinkEnd::session() const { return impl_->SessionNow(); }
 uint64_t LinkEnd::SendableBytes() const { return impl_->SendFree(); }
+uint64_t LinkEnd::LeasedBytes() const {
+  const Impl& i = *impl_;
+  return i.SendFree() + i.ReceiveFree() + i.PendingBytes(Direction::kFromAllocator) +
+         i.PendingBytes(Direction::kToAllocator);
+}
+void LinkEnd::SetLeasesScarce(bool scarce) { impl_->scarce = scarce; }
 
 absl::StatusOr<TakenPads> LinkEnd::TakeForSending(Instant now, uint32_t payload_bytes) {
   Impl& i = *impl_;

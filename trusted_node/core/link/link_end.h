@@ -109,6 +109,11 @@ class LinkEnd {
   Session session() const;
   // Free bytes that frames could take in our sending direction now, leased and confirmed.
   uint64_t SendableBytes() const;
+  // Bytes in memory of leases, open or asked for, in both directions.
+  uint64_t LeasedBytes() const;
+  // While memory for leases is scarce a direction leases no more than lease_bytes_min at a time, or
+  // what a frame fell short of, and only when less is open; a peer's lease may have to wait 2 s.
+  void SetLeasesScarce(bool scarce);
   // Takes 16 + payload_bytes pad bytes, each once. UNAVAILABLE when there are not enough; the
   // shortage raises what the next leases ask for.
   absl::StatusOr<TakenPads> TakeForSending(Instant now, uint32_t payload_bytes);

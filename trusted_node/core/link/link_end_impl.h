@@ -116,6 +116,8 @@ struct LinkEnd::Impl {
   std::map<uint64_t, SendLease> send;
   std::map<uint64_t, ReceiveLease> receive;
   Demand demand;
+  bool scarce = false;
+  std::optional<Instant> confirmed_at = {};  // The peer's last lease, while memory was scarce.
 
   uint64_t need_sequence = 0;
   uint64_t need_heard = 0;

@@ -8,6 +8,9 @@ namespace {
 
 // Of the largest size: the sender keeps fewer open.
 constexpr uint64_t kReceiveLeasesMax = 6;
+// The peer's next lease waits so long while memory is scarce and some of the last one is left; not
+// for ever, since frames that were lost leave bytes that nobody uses.
+constexpr Duration kScarceWait = Duration::Seconds(2);
 
 // Ascending, apart or touching, none empty, and no more than a request may name.
 bool WellFormed(const std::vector<Range>& blocks) {
@@ -54,7 +57,8 @@ uint64_t LinkEnd::Impl::PendingBytes(Direction direction) const {
 
 uint64_t LinkEnd::Impl::OwnWanted(Instant now) {
   if (send.size() >= kOpenLeasesMax) return 0;
-  return demand.Wanted(now, SendFree() + PendingBytes(send_direction()));
+  const uint64_t free = SendFree() + PendingBytes(send_direction());
+  return scarce ? demand.WantedAtLeast(now, free) : demand.Wanted(now, free);
 }
 
 uint64_t LinkEnd::Impl::PeerTop(BookId book) const {
@@ -179,6 +183,14 @@ void LinkEnd::Impl::OnRequest(Instant now, const LinkLeaseRequest& request, Link
       Send(last->answer, out);
     }
     return;
+  }
+  if (scarce && request.direction != send_direction()) {
+    // Left unanswered: it is asked for again with the same bytes.
+    if (ReceiveFree() >= config.lease_bytes_min && confirmed_at &&
+        now < *confirmed_at + kScarceWait) {
+      return;
+    }
+    confirmed_at = now;
   }
   Answered a{request, Confirm(request, out)};
   need_changed = true;

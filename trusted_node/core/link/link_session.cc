@@ -139,7 +139,9 @@ void LinkEnd::Impl::OnNeed(Instant now, const LinkNeed& need, LinkOutbox& out) {
   books.HearVersion(need.version);
   // What is under way may be what the peer asked for: it asks again if it was not.
   if (!pending[IndexOf(Direction::kToAllocator)]) {
-    peer_wanted = std::min(need.wanted_bytes, config.lease_bytes_max);
+    peer_wanted = std::min(need.wanted_bytes, scarce ? std::max<uint64_t>(config.lease_bytes_min,
+                                                                          config.unit_bytes_max)
+                                                     : config.lease_bytes_max);
   }
 }
 

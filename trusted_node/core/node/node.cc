@@ -32,9 +32,10 @@ absl::Status Validate(const NodeConfig& config) {
         "delivery: sizes shall be multiples of 8 bits, min <= default <= max <= 32760");
   }
   const StreamConfig& s = config.stream;
-  if (s.segment_body_bytes < 64 || s.segment_body_bytes > 4096 || s.segment_body_bytes % 4 != 0) {
-    return absl::InvalidArgumentError(
-        "stream.segment_body_bytes shall be a multiple of 4 from 64 to 4096");
+  if (s.segment_body_bytes < 64 || s.segment_body_bytes > kSegmentBodyBytesMax ||
+      s.segment_body_bytes % 4 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "stream.segment_body_bytes shall be a multiple of 4 from 64 to ", kSegmentBodyBytesMax));
   }
   std::set<NodeId> peers;
   for (const LinkSetup& link : config.links) {
@@ -71,6 +72,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::map<NodeId, std::vector<StreamRecord>> of_destination;
   std::vector<DirectoryRecord> directory;
   std::optional<RoutingRecord> routing_record;
+  std::set<LinkId> down;
   const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
     if (at_source) {
       of_source[stream.destination].push_back(std::move(record));
@@ -83,6 +85,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](NodeRecord& r) { incarnation_counter = r.incarnation_counter; },
                    [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
                    [&](RoutingRecord& r) { routing_record = r; },
+                   [&](LinkDownRecord& r) { down.insert(r.link); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
                      of_link[link].push_back(std::move(r));
@@ -107,6 +110,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
     KEYHOP_ASSIGN_OR_RETURN(
         auto end, LinkEnd::Create(setup.config, std::move(setup.key), own, std::move(of_link[id])));
     links[peer].end = std::move(end);
+    links[peer].down = down.contains(id);
     peer_of[id] = peer;
     Touch(Machine::kLink, peer);
   }
@@ -180,6 +184,7 @@ void NodeCore::Impl::Flood(const LinkState& state, const NodeId& except, WriteSe
 void NodeCore::Impl::Start() {
   started = true;
   start_seq = Write(NodeRecord{incarnation_counter});
+  if (config.burn_open_leases_on_start) BurnOpenLeases();
   routing->Start(now, *this);
   adverts_at = now;
   Arm({Machine::kAdverts, NodeId{}}, adverts_at);
@@ -257,7 +262,7 @@ void NodeCore::Impl::OnLinkMessage(const NodeId& from, const LinkMessage& messag
 void NodeCore::Impl::LinkMayHaveChanged(const NodeId& peer) {
   LinkEntry& link = links.at(peer);
   Touch(Machine::kLink, peer);
-  const bool open = link.connected && link.end->session_open();
+  const bool open = link.connected && link.end->session_open() && !link.down;
   if (open == link.was_open) return;
   link.was_open = open;
   AdvertiseLinks();
@@ -276,7 +281,7 @@ void NodeCore::Impl::AdvertiseLinks() {
     const LinkLevels levels = link.end->Levels();
     adverts.push_back({.link = link.end->config().id,
                        .peer = peer,
-                       .up = link.connected && levels.session_open,
+                       .up = link.connected && levels.session_open && !link.down,
                        .free_bytes = levels.send_open_bytes + levels.stock_bytes / 2,
                        .rate_bps = levels.rate_bps});
   }
@@ -286,18 +291,6 @@ void NodeCore::Impl::AdvertiseLinks() {
 
 void NodeCore::Impl::On(StatusAsked input) {
   Emit(StatusAnswered{input.token, delivery.Status(now, input.request, *this)}, 0);
-}
-
-void NodeCore::Impl::On(DrawAsked input) {
-  WriteSeq after = 0;
-  auto outcome = delivery.Draw(now, input.request, *this, after);
-  if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
-    ++counters["draws_ok"];
-    counters["keys_drawn"] += got->keys.size();
-  } else {
-    ++counters["draws_refused"];
-  }
-  Emit(KeysAnswered{input.token, std::move(outcome)}, after);
 }
 
 void NodeCore::Impl::On(FetchAsked input) {
@@ -393,11 +386,15 @@ void NodeCore::Impl::Finish() {
     }
     for (const NodeId& node : stirred) {
       SourceEntry& entry = sources.at(node);
+      ServeWaiting(entry);
       entry.end->OnTick(now, TargetOf(node, entry), stream_out);
       Refill(node, entry);
     }
     const std::set<TimerKey> done = std::exchange(touched, {});
-    for (const TimerKey& key : done) Arm(key, DeadlineOf(key));
+    for (const TimerKey& key : done) {
+      Account(key);
+      Arm(key, DeadlineOf(key));
+    }
     if (to_self.empty() && segments_to_self.empty() && touched.empty()) break;
   }
   for (const TimerKey& key : std::exchange(touched, {})) Arm(key, DeadlineOf(key));
@@ -418,6 +415,7 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
         if (!next || t < *next) next = t;
       };
       if (entry.blocked) take(entry.not_before);
+      if (!entry.waiting.empty()) take(entry.waiting.front().until);
       if (next && *next <= now) next = now + config.pool.pace;
       return next;
     }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -29,8 +30,13 @@ namespace keyhop {
 struct NodeRecord {
   uint64_t incarnation_counter = 0;
 };
-using Record =
-    std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord, RoutingRecord>;
+// Durable. Key: link. There while an operator keeps the link out of use.
+struct LinkDownRecord {
+  LinkId link;
+  bool erased = false;
+};
+using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
+                            RoutingRecord, LinkDownRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.
@@ -69,8 +75,14 @@ struct FetchAsked {
   FetchRequest request;
 };
 struct DeadlineReached {};
-using Input = std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected,
-                           PeerMessage, StatusAsked, DrawAsked, FetchAsked, DeadlineReached>;
+struct LinkSwitched {  // Admin: an operator takes a link out of use, or back into it.
+  uint64_t token = 0;  // Comes back in LinkSwitchDone.
+  LinkId link;
+  bool up = true;
+};
+using Input =
+    std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected, PeerMessage,
+                 StatusAsked, DrawAsked, FetchAsked, DeadlineReached, LinkSwitched>;
 
 // ---- Outputs.
 struct SendToPeer {
@@ -93,7 +105,12 @@ struct AlarmRaised {
   std::string kind;  // A short word: "rollback", "failed_tags", "second_claim".
   std::string text;
 };
-using Output = std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised>;
+struct LinkSwitchDone {  // Durable; NOT_FOUND: no such link here.
+  uint64_t token = 0;
+  absl::Status status;
+};
+using Output = std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised,
+                            LinkSwitchDone>;
 using Effects = StepEffects<Record, Output>;
 using NodeGate = OutputGate<Record, Output>;
 
@@ -116,6 +133,11 @@ struct NodeConfig {
   DeliveryConfig delivery;
   PoolConfig pool;
   uint32_t streams_max = 4096;
+  // One memory budget, in bytes, for all open leases, of pads and of streams. Once it is used up a
+  // book leases only as much as it cannot go on without, until a quarter is free again.
+  uint64_t lease_memory_bytes_max = 64ull * 1024 * 1024;
+  // Strict: keys leased before a start are burnt by it, unfetched ones too.
+  bool burn_open_leases_on_start = false;
 };
 
 // ---- What a node tells about itself (metrics, admin).
@@ -135,6 +157,8 @@ struct NodeSnapshot {
   Incarnation incarnation;
   std::map<LinkId, std::pair<NodeId, LinkLevels>> links;  // With the peer.
   std::map<NodeId, bool> peers;                           // Connected?
+  std::set<LinkId> links_down;                            // By an operator.
+  uint64_t leased_bytes = 0;                              // In memory, of all books together.
   std::vector<PoolLevels> pools;                          // This node as source.
   uint64_t served_streams = 0;                            // Heard as destination.
   std::vector<LinkState> database;

@@ -19,13 +19,23 @@
 
 namespace keyhop {
 
-// The parts of a node and how they are wired: node.cc takes inputs, node_relay.cc moves segments
+// The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
+// wait, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves segments
 // and control, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   struct LinkEntry {
     std::unique_ptr<LinkEnd> end;
     bool connected = false;
     bool was_open = false;
+    bool down = false;  // By an operator: nothing is relayed over it.
+    uint64_t leased_bytes = 0;
+  };
+  // A draw that waits for its pair to be filled.
+  struct WaitingDraw {
+    uint64_t token = 0;
+    DrawRequest request;
+    uint64_t need_bytes = 0;
+    Instant until;
   };
   struct SourceEntry {
     std::unique_ptr<StreamSource> end;
@@ -37,6 +47,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     uint32_t window = 1;
     std::vector<NodeId> last_path = {};
     Instant rate_since = {};
+    std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
+    uint64_t leased_bytes = 0;
   };
   struct RelayUnderWay {
     NodeId destination;
@@ -106,6 +118,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void On(DrawAsked input);
   void On(FetchAsked input);
   void On(DeadlineReached input);
+  void On(LinkSwitched input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
@@ -116,6 +129,19 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void Touch(Machine machine, const NodeId& node) { touched.insert({machine, node}); }
   void Arm(const TimerKey& key, std::optional<Instant> at);
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
+
+  // node_draws.cc
+  bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
+  void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
+  void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
+  // Answers, in order, the draws that can be served now or whose time is over.
+  void ServeWaiting(SourceEntry& entry);
+  uint64_t BytesOf(const DrawRequest& request) const;
+
+  // node_limits.cc
+  void BurnOpenLeases();
+  // Counts a machine's leases against the budget again.
+  void Account(const TimerKey& key);
 
   // node_relay.cc
   void SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,
@@ -157,6 +183,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   uint64_t incarnation_counter = 0;
   Incarnation own = {};
   std::map<std::string, uint64_t> counters;
+  size_t draws_waiting = 0;  // At all sources.
+  uint64_t leased_bytes = 0;
+  bool leases_scarce = false;
 
   // Of the step under way.
   Instant now = {};

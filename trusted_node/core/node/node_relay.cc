@@ -111,7 +111,14 @@ bool NodeCore::Impl::InUse(const SourceEntry& entry) const {
 }
 
 uint64_t NodeCore::Impl::TargetOf(const NodeId&, const SourceEntry& entry) const {
-  return InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
+  uint64_t target = InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
+  // Half of a target is leased ahead.
+  if (leases_scarce) target = std::min(target, 2 * config.stream.lease_bytes_min);
+  if (!entry.waiting.empty()) {
+    // Twice, since a key does not go over the end of a run of bytes that touch.
+    target = std::max(target, 4 * entry.waiting.front().need_bytes);
+  }
+  return target;
 }
 
 // ---- Segments.

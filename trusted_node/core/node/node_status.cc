@@ -11,6 +11,7 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   for (const auto& [peer, link] : links) {
     snapshot.links.emplace(link.end->config().id, std::pair(peer, link.end->Levels()));
     snapshot.peers[peer] = link.connected;
+    if (link.down) snapshot.links_down.insert(link.end->config().id);
   }
   uint64_t burnt = 0;
   uint64_t acknowledged = 0;
@@ -36,8 +37,8 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
              ms <= 0 ? 0 : counts.acknowledged_bytes * 1000 / static_cast<uint64_t>(ms),
          .last_path = entry.last_path});
   }
+  snapshot.leased_bytes = leased_bytes;
   snapshot.counters = counters;
-  snapshot.counters["stream_burnt_bytes"] = burnt;
   snapshot.counters["stream_acknowledged_bytes"] = acknowledged;
   snapshot.counters["epochs_opened"] = epochs;
   uint64_t failed_checks = 0;
@@ -48,6 +49,7 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
     dropped += end->counters().dropped;
     burnt += end->counters().burnt_bytes;
   }
+  snapshot.counters["stream_burnt_bytes"] = burnt;
   snapshot.counters["segments_failed_checks"] = failed_checks;
   snapshot.counters["segments_dropped"] = dropped;
   snapshot.counters["routing_alarms"] = routing->alarms();

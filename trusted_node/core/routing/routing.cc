@@ -291,13 +291,17 @@ std::optional<Instant> Routing::NextDeadline() const {
 
 std::vector<NodeId> Routing::PathFor(const NodeId& destination, uint64_t bytes,
                                      const std::set<NodeId>& without) const {
-  if (!without.empty()) {
-    return impl_->FreshGraph().CheapestPath(impl_->config.self, destination, bytes, without);
-  }
+  const auto search = [&] {
+    std::vector<NodeId> path =
+        impl_->FreshGraph().CheapestPath(impl_->config.self, destination, bytes, without);
+    // The cheapest has the fewest hops: where it is too long all are.
+    if (path.size() > size_t{impl_->config.hops_max} + 1) path.clear();
+    return path;
+  };
+  if (!without.empty()) return search();
   const auto cached = impl_->paths.find({destination, bytes});
   if (cached != impl_->paths.end()) return cached->second;
-  std::vector<NodeId> path =
-      impl_->FreshGraph().CheapestPath(impl_->config.self, destination, bytes, without);
+  std::vector<NodeId> path = search();
   if (impl_->paths.size() >= kCachedPathsMax) impl_->paths.clear();
   impl_->paths.emplace(std::pair(destination, bytes), path);
   return path;

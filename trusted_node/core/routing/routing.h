@@ -85,6 +85,7 @@ struct RoutingConfig {
   Duration flood_interval_min = Duration::Millis(500);  // Between two of our own.
   uint32_t nodes_max = 10'000;
   uint32_t saes_max = 100'000;
+  uint32_t hops_max = 63;  // Of a path, in links.
 };
 
 struct SaeEntry {
@@ -123,7 +124,8 @@ class Routing {
 
   // Cheapest path self → destination, both included, whose every hop is up at both of its ends and
   // has at least `bytes` free pad in the direction of travel (hops first, then free pad; ties by
-  // lowest ID). `without`: nodes that must not be used in between. Empty when there is none.
+  // lowest ID). `without`: nodes that must not be used in between. Empty when there is none of
+  // hops_max hops or fewer.
   std::vector<NodeId> PathFor(const NodeId& destination, uint64_t bytes,
                               const std::set<NodeId>& without = {}) const;
   // The neighbour towards `destination` for control, which spends no pad: fewest hops that are up.

@@ -259,5 +259,24 @@ TEST_F(DeliveryTest, StatusCountsWhatCanBeDrawnAndTakesNothing) {
   EXPECT_EQ(after.stored_key_count, first.stored_key_count - 3);
 }
 
+TEST_F(DeliveryTest, AnnouncesTheMostKeysThatThereMayBeAndHoldsToIt) {
+  world_.Fill(1024);
+  DeliveryConfig config;
+  config.max_key_count = 10;
+  Delivery few(config);
+  auto view = world_.At("a");
+  const auto status = std::get<PairStatus>(
+      few.Status(world_.now, StatusRequest{SaeId("alice"), SaeId("bob")}, view));
+  EXPECT_EQ(status.max_key_count, 10u);
+  EXPECT_EQ(status.stored_key_count, 10u);
+  EXPECT_EQ(status.max_key_per_request, 10u);
+  WriteSeq after = 0;
+  DrawRequest request{.caller = SaeId("alice"), .slave = SaeId("bob"), .number = 11};
+  ExpectRefusal(few.Draw(world_.now, request, view, after), Kind::kBadRequest,
+                "number shall be from 1 to 10");
+  request.number = 10;
+  EXPECT_TRUE(std::holds_alternative<KeyContainer>(few.Draw(world_.now, request, view, after)));
+}
+
 }  // namespace
 }  // namespace keyhop

@@ -1,0 +1,129 @@
+// Draws that wait for fresh key (DESIGN §6).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "tests/trusted_node/core/node/node_world.h"
+
+namespace keyhop {
+namespace {
+
+constexpr Duration kWait = Duration::Seconds(2);
+
+NodeWorld::Tune WithWait(Duration wait) {
+  return [wait](NodeConfig& config) { config.delivery.draw_wait = wait; };
+}
+
+class NodeDrawsTest : public ::testing::Test {
+ protected:
+  static std::vector<KeyId> IdsOf(const KeyContainer& keys) {
+    std::vector<KeyId> ids;
+    for (const DeliveredKey& key : keys.keys) ids.push_back(key.id);
+    return ids;
+  }
+};
+
+TEST_F(NodeDrawsTest, APairThatNobodyAskedForIsFilledWithinTheRequest) {
+  NodeWorld world({"a", "b", "c"}, WithWait(kWait));
+  world.MakePads(128 * 1024);
+  world.Run(Duration::Seconds(3));
+  ASSERT_TRUE(world.Snapshot("a").pools.empty());
+  const uint64_t draw = world.Draw("a", "c", 3);
+  const Instant asked = world.now();
+  while (!world.answered(draw) && world.now() < asked + kWait) world.Run(Duration::Millis(10));
+  const KeyContainer& drawn = world.Keys(draw);
+  ASSERT_EQ(drawn.keys.size(), 3u);
+  EXPECT_LT(world.now(), asked + kWait);
+  EXPECT_EQ(world.Snapshot("a").counters["draws_waited"], 1u);
+  const KeyContainer& fetched = world.Keys(world.Fetch("c", "a", IdsOf(drawn)));
+  ASSERT_EQ(fetched.keys.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_TRUE(fetched.keys[i].key.EqualsConstantTime(drawn.keys[i].key));
+  }
+}
+
+TEST_F(NodeDrawsTest, WhatDoesNotComeInTimeIsRefusedAtTheDeadlineAndNotBefore) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));  // Without pads nothing can come.
+  const uint64_t draw = world.Draw("a", "b");
+  world.Run(kWait - Duration::Millis(1));
+  EXPECT_FALSE(world.answered(draw));
+  world.Run(Duration::Millis(2));
+  const Refusal* refusal = world.RefusalOf(draw);
+  ASSERT_NE(refusal, nullptr);
+  EXPECT_EQ(refusal->kind, Refusal::Kind::kUnavailable);
+  EXPECT_TRUE(refusal->retry_after.has_value());
+  EXPECT_EQ(world.Snapshot("a").counters["draws_refused"], 1u);
+}
+
+TEST_F(NodeDrawsTest, WithoutADeadlineADrawIsRefusedAtOnce) {
+  NodeWorld world({"a", "b"}, WithWait(Duration{}));
+  world.Run(Duration::Seconds(3));
+  EXPECT_NE(world.RefusalOf(world.Draw("a", "b")), nullptr);
+}
+
+TEST_F(NodeDrawsTest, WhatTheStandardRefusesDoesNotWait) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  const uint64_t waiting = world.Draw("a", "b");
+  const uint64_t wrong = world.Draw("a", "b", 0);
+  EXPECT_FALSE(world.answered(waiting));
+  ASSERT_NE(world.RefusalOf(wrong), nullptr);
+  EXPECT_EQ(world.RefusalOf(wrong)->kind, Refusal::Kind::kBadRequest);
+}
+
+TEST_F(NodeDrawsTest, MoreThanThePoolHoldsDoesNotWait) {
+  NodeWorld world({"a", "b"}, [](NodeConfig& config) {
+    config.delivery.draw_wait = kWait;
+    config.pool.target_bytes = 1024;
+  });
+  world.Run(Duration::Seconds(3));
+  EXPECT_TRUE(world.answered(world.Draw("a", "b", 33)));
+  EXPECT_FALSE(world.answered(world.Draw("a", "b", 32)));
+}
+
+TEST_F(NodeDrawsTest, WaitingDrawsAreServedInTheOrderOfTheirArrival) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  std::vector<uint64_t> draws;
+  for (uint64_t number : {100, 1, 50, 1}) draws.push_back(world.Draw("a", "b", number));
+  for (uint64_t draw : draws) EXPECT_FALSE(world.answered(draw));
+  bool earlier = true;
+  for (int i = 0; i < 400 && !world.answered(draws.back()); ++i) {
+    world.MakePads(4096);
+    for (size_t k = 1; k < draws.size(); ++k) {
+      earlier = earlier && (world.answered(draws[k - 1]) || !world.answered(draws[k]));
+    }
+    world.Run(Duration::Millis(20));
+  }
+  EXPECT_TRUE(earlier) << "a later draw was served first";
+  for (uint64_t draw : draws) world.Keys(draw);
+}
+
+TEST_F(NodeDrawsTest, APairThatCannotBeFilledHoldsABoundedNumberOfDraws) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  std::vector<uint64_t> draws;
+  for (int i = 0; i < 65; ++i) draws.push_back(world.Draw("a", "b"));
+  EXPECT_FALSE(world.answered(draws[63]));
+  ASSERT_NE(world.RefusalOf(draws[64]), nullptr);
+  EXPECT_EQ(world.RefusalOf(draws[64])->kind, Refusal::Kind::kExhausted);
+  world.Run(kWait + Duration::Millis(1));
+  for (uint64_t draw : draws) EXPECT_NE(world.RefusalOf(draw), nullptr);
+}
+
+TEST_F(NodeDrawsTest, ADrawWaitsForTheDestinationToComeBack) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.MakePads(128 * 1024);
+  world.Draw("a", "b");
+  world.Run(Duration::Seconds(3));
+  world.Crash("a");
+  world.Start("a");
+  const uint64_t draw = world.Draw("a", "b");
+  world.Run(kWait);
+  EXPECT_EQ(world.Keys(draw).keys.size(), 1u);
+}
+
+}  // namespace
+}  // namespace keyhop

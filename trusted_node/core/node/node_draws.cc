@@ -1,0 +1,92 @@
+// Draws, and those that wait for their pair to be filled (DESIGN §6).
+#include <utility>
+
+#include "trusted_node/core/node/node_impl.h"
+
+namespace keyhop {
+namespace {
+
+// Of one pair: a pair that cannot be filled does not take the room of all.
+constexpr size_t kWaitingOfAPairMax = 64;
+constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
+
+}  // namespace
+
+uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
+  const uint64_t bytes = request.size_bits.value_or(config.delivery.key_size_bits) / 8;
+  return request.number * ((bytes + kWordBytes - 1) / kWordBytes * kWordBytes);
+}
+
+bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
+  // More than the pool holds would wait in vain.
+  return config.delivery.draw_wait > Duration{} && entry.waiting.size() < kWaitingOfAPairMax &&
+         draws_waiting < config.delivery.draws_waiting_max &&
+         BytesOf(request) <= config.pool.target_bytes;
+}
+
+void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
+  const uint64_t need_bytes = BytesOf(input.request);
+  entry.waiting.push_back(
+      {input.token, std::move(input.request), need_bytes, now + config.delivery.draw_wait});
+  ++draws_waiting;
+  ++counters["draws_waited"];
+  Touch(Machine::kSource, home);
+}
+
+void NodeCore::Impl::AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after) {
+  if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
+    ++counters["draws_ok"];
+    counters["keys_drawn"] += got->keys.size();
+  } else {
+    ++counters["draws_refused"];
+  }
+  Emit(KeysAnswered{token, std::move(outcome)}, after);
+}
+
+void NodeCore::Impl::On(DrawAsked input) {
+  const auto slave = routing->FindSae(input.request.slave);
+  const auto pair = slave ? sources.find(slave->home) : sources.end();
+  if (pair != sources.end() && !pair->second.waiting.empty()) {
+    // Who came first is served first.
+    if (auto refusal = delivery.RefusalOf(input.request, *this)) {
+      AnswerDraw(input.token, *std::move(refusal), 0);
+    } else if (MayWait(pair->second, input.request)) {
+      Wait(pair->first, pair->second, std::move(input));
+    } else {
+      AnswerDraw(input.token,
+                 Refusal{Refusal::Kind::kExhausted,
+                         "too many requests wait for keys of this pair; retry",
+                         {},
+                         config.delivery.retry_after},
+                 0);
+    }
+    return;
+  }
+  WriteSeq after = 0;
+  auto outcome = delivery.Draw(now, input.request, *this, after);
+  const auto* refusal = std::get_if<Refusal>(&outcome);
+  if (refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable) {
+    SourceEntry& entry = sources.at(slave->home);  // The attempt made it, if it was not there.
+    if (MayWait(entry, input.request)) {
+      Wait(slave->home, entry, std::move(input));
+      return;
+    }
+  }
+  AnswerDraw(input.token, std::move(outcome), after);
+}
+
+void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
+  while (!entry.waiting.empty()) {
+    const WaitingDraw& first = entry.waiting.front();
+    WriteSeq after = 0;
+    auto outcome = delivery.Draw(now, first.request, *this, after);
+    const auto* refusal = std::get_if<Refusal>(&outcome);
+    const bool later = refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable;
+    if (later && now < first.until) return;
+    AnswerDraw(first.token, std::move(outcome), after);
+    entry.waiting.pop_front();
+    --draws_waiting;
+  }
+}
+
+}  // namespace keyhop
