@@ -24,7 +24,8 @@ class Problems {
 
 bool IsPowerOfTwo(uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
 
-void CheckDelivery(const config::v1::Delivery& delivery, Problems& problems) {
+void CheckDelivery(const config::v1::Delivery& delivery, const config::v1::Pools& pools,
+                   Problems& problems) {
   problems.Require(delivery.key_size_bits() % 8 == 0, "delivery.key_size_bits",
                    "expected a multiple of 8");
   problems.Require(delivery.min_key_size_bits() % 8 == 0, "delivery.min_key_size_bits",
@@ -40,6 +41,15 @@ void CheckDelivery(const config::v1::Delivery& delivery, Problems& problems) {
       "delivery.key_size_bits",
       absl::StrCat("expected from min_key_size_bits to max_key_size_bits: ",
                    delivery.min_key_size_bits(), " to ", delivery.max_key_size_bits()));
+  const uint64_t stock_bytes_max =
+      uint64_t{delivery.max_key_count()} * (delivery.key_size_bits() / 8);
+  problems.Require(
+      pools.target_bytes() <= stock_bytes_max, "pools.target_bytes",
+      absl::StrCat("expected at most ", stock_bytes_max,
+                   ", which is delivery.max_key_count keys of delivery.key_size_bits"));
+  problems.Require(
+      delivery.max_keys_per_request() <= delivery.max_key_count(), "delivery.max_keys_per_request",
+      absl::StrCat("expected at most max_key_count, which is ", delivery.max_key_count()));
 }
 
 void CheckLinks(const Config& config, Problems& problems) {
@@ -91,13 +101,15 @@ std::vector<ConfigProblem> CrossCheck(const Config& config) {
     problems.Require(saes.insert(config.saes(i).id()).second, absl::StrCat("saes[", i, "].id"),
                      "expected an ID that no other SAE has");
   }
-  CheckDelivery(config.delivery(), problems);
+  CheckDelivery(config.delivery(), config.pools(), problems);
   CheckLinks(config, problems);
   problems.Require(config.pools().idle_target_bytes() <= config.pools().target_bytes(),
                    "pools.idle_target_bytes", "expected at most target_bytes");
   problems.Require(
       config.lease().stream_lease_bytes_min() <= config.lease().stream_lease_bytes_max(),
       "lease.stream_lease_bytes_max", "expected at least stream_lease_bytes_min");
+  problems.Require(config.relay().segment_bytes_max() % 4 == 0, "relay.segment_bytes_max",
+                   "expected a multiple of 4");
   problems.Require(FromProto(config.routing().expiry()) > FromProto(config.routing().refresh()),
                    "routing.expiry", "expected more than refresh");
   return problems.Take();

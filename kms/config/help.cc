@@ -60,8 +60,10 @@ void Describe(const Descriptor& section, const std::string& first, const std::st
     const bool is_section = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
                             field.message_type()->full_name() != "google.protobuf.Duration";
     if (is_section) {
-      absl::StrAppend(&out, indent, field.name(), ":  # ", field.is_repeated() ? "List. " : "",
-                      spec.text(), "\n");
+      absl::StrAppend(
+          &out, indent, field.name(), ":  # ",
+          field.is_repeated() ? absl::StrCat("List, at most ", spec.items_max(), ". ") : "",
+          spec.text(), "\n");
       Describe(*field.message_type(), rest + (field.is_repeated() ? "  - " : "  "),
                rest + (field.is_repeated() ? "    " : "  "), out);
       continue;
@@ -72,6 +74,7 @@ void Describe(const Descriptor& section, const std::string& first, const std::st
         spec.default_value().empty() && !field.is_repeated() ? "" : " ", " # (",
         TypeOf(field, spec));
     if (spec.required()) absl::StrAppend(&out, ", required");
+    if (field.is_repeated()) absl::StrAppend(&out, ", list of at most ", spec.items_max());
     if (!spec.min().empty()) absl::StrAppend(&out, ", ", spec.min(), " to ", spec.max());
     absl::StrAppend(&out, ") ", spec.text(), "\n");
   }

@@ -32,14 +32,16 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   out.max_keys_per_request = delivery.max_keys_per_request();
   out.failed_fetches_burst = delivery.failed_fetch_burst();
   out.failed_fetch_refill = Duration::Seconds(1) / delivery.failed_fetches_per_second();
+  out.max_key_count = delivery.max_key_count();
+  out.draw_wait = FromProto(delivery.request_deadline());
+  // The other half is left to those that can be answered.
+  out.draws_waiting_max = delivery.requests_pending_max() / 2;
   return out;
 }
 
 StreamConfig StreamOf(const config::v1::Config& config) {
   StreamConfig out;
-  // A unit at the destination, sealed under one data key, is one segment: at most 4 KiB.
-  out.segment_body_bytes = static_cast<uint32_t>(
-      std::min<uint64_t>(config.relay().segment_bytes_max(), out.segment_body_bytes));
+  out.segment_body_bytes = static_cast<uint32_t>(config.relay().segment_bytes_max());
   out.segments_in_flight_max = config.relay().segments_under_way_max();
   out.segment_timeout = FromProto(config.relay().segment_deadline());
   out.lease_bytes_min = config.lease().stream_lease_bytes_min();
@@ -58,6 +60,7 @@ RoutingConfig RoutingOf(const config::v1::Config& config) {
   out.expiry = FromProto(config.routing().expiry());
   out.flood_interval_min = FromProto(config.routing().min_interval());
   out.nodes_max = config.routing().nodes_max();
+  out.hops_max = config.routing().hops_max();
   return out;
 }
 
@@ -91,6 +94,8 @@ absl::StatusOr<NodeConfig> NodeConfigOf(const config::v1::Config& config) {
   out.stream = StreamOf(config);
   out.delivery = DeliveryOf(config.delivery());
   out.pool = PoolOf(config.pools());
+  out.lease_memory_bytes_max = config.lease().memory_bytes_max();
+  out.burn_open_leases_on_start = config.lease().burn_open_leases_on_start();
   return out;
 }
 

@@ -4,10 +4,15 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -113,7 +118,7 @@ TEST(ConfigTest, RefusesTheWrongType) {
   EXPECT_THAT(ErrorOf(With("id: node-a", "id: {a: b}")),
               StartsWith("/etc/keyhop/a.yaml:2: node.id: expected an ID"));
   EXPECT_THAT(ErrorOf(With("  - id: sae 1\n  - id: 42\n", "  id: 1\n")),
-              HasSubstr("saes: expected a list of at most 100000 items; found a map"));
+              HasSubstr("saes: expected a list of at most 4096 items; found a map"));
 }
 
 TEST(ConfigTest, RefusesAMissingRequiredField) {
@@ -145,6 +150,50 @@ TEST(ConfigTest, RefusesWhatDoesNotFitTogether) {
   EXPECT_THAT(ErrorOf(With("id: 42", "id: sae 1")),
               HasSubstr("a.yaml:11: saes[1].id: expected an ID that no other SAE has"));
   EXPECT_THAT(ErrorOf(With("unit_bytes: 8KiB", "unit_bytes: 6KiB")), HasSubstr("power of two"));
+}
+
+// `count` SAEs, or links to as many nodes, in the place of those of the good configuration.
+std::string WithMany(const std::string& list, size_t count) {
+  std::string items = absl::StrCat(list, ":\n");
+  for (size_t i = 0; i < count; ++i) {
+    absl::StrAppend(&items, "  - {id: x", i);
+    if (list == "links") absl::StrAppend(&items, ", peer: n", i, ", link_key_file: k");
+    absl::StrAppend(&items, list == "links" ? ", peer_kx: \"h:1\"}\n" : "}\n");
+  }
+  const std::string good = kGood;
+  const size_t begin = good.find(list + ":\n");
+  const size_t end = good.find(list == "saes" ? "links:" : "lease:");
+  return good.substr(0, begin) + items + good.substr(end);
+}
+
+TEST(ConfigTest, HoldsToTheLimitsOfANode) {
+  for (const auto& [list, max, line] :
+       {std::tuple("saes", 4096, 9), std::tuple("links", 1024, 12)}) {
+    const auto most = Parse(WithMany(list, max));
+    EXPECT_TRUE(most.ok()) << most.status();
+    EXPECT_EQ(
+        ErrorOf(WithMany(list, max + 1)),
+        absl::StrCat("/etc/keyhop/a.yaml:", line + 1, ": ", list, ": expected a list of at most ",
+                     max, " items; found a list of ", max + 1));
+  }
+}
+
+TEST(ConfigTest, NeverCutsASizeWithoutAWord) {
+  const std::string good = kGood;
+  EXPECT_THAT(ErrorOf(good + "relay: {segment_bytes_max: 16KiB}\n"),
+              HasSubstr("a.yaml:19: relay.segment_bytes_max: expected a size in bytes from 256 to "
+                        "4KiB (like 4096 or 4KiB); found \"16KiB\""));
+  EXPECT_THAT(ErrorOf(good + "relay: {segment_bytes_max: 1022}\n"),
+              HasSubstr("a.yaml:19: relay.segment_bytes_max: expected a multiple of 4"));
+  EXPECT_THAT(ErrorOf(good + "pools: {target_bytes: 64MiB}\n"),
+              HasSubstr("a.yaml:19: pools.target_bytes: expected at most 64000000, which is "
+                        "delivery.max_key_count keys of delivery.key_size_bits"));
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "max_key_count: 100")),
+              HasSubstr("pools.target_bytes: expected at most 3200"));
+  EXPECT_THAT(ErrorOf(With("key_size_bits: 512", "max_key_count: 100") +
+                      "pools: {target_bytes: 3200, idle_target_bytes: 0}\n"),
+              HasSubstr("delivery.max_keys_per_request: expected at most max_key_count, which is "
+                        "100"));
 }
 
 TEST(ConfigTest, LetsTheEndWithTheHigherIdBeDialled) {
@@ -193,6 +242,64 @@ TEST(ConfigTest, HelpIsAYamlFileWithUnitsAndRanges) {
   EXPECT_THAT(help, HasSubstr("  - id:  # (ID, required)"));
   // Only what has no default is wrong in it.
   EXPECT_THAT(ErrorOf(help), HasSubstr("node.id: expected an ID"));
+}
+
+// The lines of the help, by the full name of their field, read by their indentation.
+std::map<std::string, std::string> HelpByField() {
+  std::map<std::string, std::string> lines;
+  std::vector<std::pair<size_t, std::string>> open;
+  for (absl::string_view line : absl::StrSplit(ConfigHelp(), '\n', absl::SkipEmpty())) {
+    if (line[0] == '#') continue;
+    const size_t indent = line.find_first_not_of(" -");
+    const std::string name(line.substr(indent, line.find(':') - indent));
+    while (!open.empty() && open.back().first >= indent) open.pop_back();
+    open.emplace_back(indent, open.empty() ? name : absl::StrCat(open.back().second, ".", name));
+    lines[open.back().second] = std::string(line);
+  }
+  return lines;
+}
+
+void CheckHelp(const google::protobuf::Descriptor& section, const std::string& path,
+               const std::map<std::string, std::string>& help) {
+  for (int i = 0; i < section.field_count(); ++i) {
+    const auto& field = *section.field(i);
+    const auto& spec = field.options().GetExtension(config::v1::spec);
+    const std::string name = path + field.name();
+    ASSERT_TRUE(help.contains(name)) << name;
+    const std::string& line = help.at(name);
+    EXPECT_THAT(line, HasSubstr(spec.text()));
+    if (!spec.default_value().empty()) {
+      const std::string value =
+          field.is_repeated() ? absl::StrCat("[", spec.default_value(), "]") : spec.default_value();
+      EXPECT_THAT(line, HasSubstr(absl::StrCat(field.name(), ": ", value, "  # (")));
+    }
+    if (!spec.min().empty()) {
+      EXPECT_THAT(line, HasSubstr(absl::StrCat(spec.min(), " to ", spec.max())));
+    }
+    if (field.is_repeated()) {
+      EXPECT_THAT(line, HasSubstr(absl::StrCat("at most ", spec.items_max())));
+    }
+    if (spec.required() && field.message_type() == nullptr) {
+      EXPECT_THAT(line, HasSubstr("required"));
+    }
+    const std::map<config::v1::Kind, std::string> units = {
+        {config::v1::KIND_BYTES, "(bytes"},
+        {config::v1::KIND_BITS, "(bits"},
+        {config::v1::KIND_PER_SECOND, "(per second"}};
+    if (const auto unit = units.find(spec.kind()); unit != units.end()) {
+      EXPECT_THAT(line, HasSubstr(unit->second));
+    }
+    if (field.message_type() == nullptr) continue;
+    if (field.message_type()->full_name() == "google.protobuf.Duration") {
+      EXPECT_THAT(line, HasSubstr("(duration"));
+    } else {
+      CheckHelp(*field.message_type(), name + ".", help);
+    }
+  }
+}
+
+TEST(ConfigTest, HelpTellsEveryDefaultLimitAndUnit) {
+  CheckHelp(*config::v1::Config::descriptor(), "", HelpByField());
 }
 
 class KeyFileTest : public ::testing::Test {
