@@ -80,6 +80,9 @@ class SealedStore {
   // valid too; the next rotation, also after a restart, goes on from there.
   absl::Status Rotate();
 
+  // Of the store key in force; grows with each rotation.
+  uint64_t store_key_number() const;
+
   // The last call, at an orderly end.
   absl::Status Close() { return Rotate(); }
 

@@ -29,6 +29,11 @@ absl::Status SealedStore::Rotate() {
   return FinishRotation();
 }
 
+uint64_t SealedStore::store_key_number() const {
+  MutexLock lock(mu_);
+  return keys_.back().number;
+}
+
 absl::Status SealedStore::BeginRotation() {
   StoreKey next = {0, RandomKey()};
   std::vector<StoreKey> both(1);
