@@ -1,6 +1,7 @@
 #ifndef KEYHOP_KMS_BASE_BYTE_WRITER_H_
 #define KEYHOP_KMS_BASE_BYTE_WRITER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -14,6 +15,8 @@ namespace keyhop {
 // Never for key bytes. The layout is ours and fixed; serialised protobuf is not canonical.
 class ByteWriter {
  public:
+  ByteWriter() { out_.reserve(kUsualBytes); }
+
   ByteWriter& U8(uint8_t v) {
     out_.push_back(v);
     return *this;
@@ -34,9 +37,13 @@ class ByteWriter {
 
  private:
   ByteWriter& BigEndian(uint64_t v, int size) {
-    for (int i = size - 1; i >= 0; --i) out_.push_back(static_cast<uint8_t>(v >> (8 * i)));
+    uint8_t bytes[8];
+    for (int i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(v >> (8 * (size - 1 - i)));
+    out_.insert(out_.end(), bytes, bytes + size);
     return *this;
   }
+  // Most layouts fit: one allocation each.
+  static constexpr size_t kUsualBytes = 256;
   std::vector<uint8_t> out_;
 };
 

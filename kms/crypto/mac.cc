@@ -1,9 +1,7 @@
 #include "kms/crypto/mac.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 
 #include <cstring>
 #include <memory>
@@ -33,22 +31,35 @@ EVP_MAC_CTX* ThreadPoly1305() {
   return ctx.get();
 }
 
-// HMAC keeps its digest over a change of key, so that it is looked up once a thread.
-EVP_MAC_CTX* ThreadHmac() {
-  static EVP_MAC* const mac = Fetch("HMAC");
-  thread_local const Context ctx = [] {
-    Context fresh(EVP_MAC_CTX_new(mac));
-    char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    KEYHOP_CHECK(fresh != nullptr && EVP_MAC_CTX_set_params(fresh.get(), params) == 1,
-                 "HMAC-SHA-256 cannot be set up");
-    return fresh;
-  }();
-  return ctx.get();
-}
+// OpenSSL's own HMAC copies two digest contexts for each tag and keeps the key in its context.
+// Built from the digest (RFC 2104 §2) it is several times as fast, and the context holds no key
+// afterwards.
+class ThreadSha256 {
+ public:
+  ThreadSha256() {
+    static EVP_MD* const digest = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    thread_local const std::unique_ptr<EVP_MD_CTX, FreeDigest> ctx(EVP_MD_CTX_new());
+    ctx_ = ctx.get();
+    KEYHOP_CHECK(digest != nullptr && ctx_ != nullptr, "OpenSSL lacks SHA-256");
+    ok_ = EVP_DigestInit_ex2(ctx_, digest, nullptr) == 1;
+  }
+  ThreadSha256& Add(std::span<const uint8_t> bytes) {
+    ok_ = ok_ && (bytes.empty() || EVP_DigestUpdate(ctx_, bytes.data(), bytes.size()) == 1);
+    return *this;
+  }
+  void Finish(std::span<uint8_t, 32> out) {
+    unsigned size = 0;
+    ok_ = ok_ && EVP_DigestFinal_ex(ctx_, out.data(), &size) == 1 && size == out.size();
+    KEYHOP_CHECK(ok_, "SHA-256 failed");
+  }
+
+ private:
+  struct FreeDigest {
+    void operator()(EVP_MD_CTX* ctx) const { EVP_MD_CTX_free(ctx); }
+  };
+  EVP_MD_CTX* ctx_ = nullptr;
+  bool ok_ = false;
+};
 
 }  // namespace
 
@@ -71,18 +82,20 @@ Tag OneTimeTag(std::span<const uint8_t> r, std::span<const uint8_t> s, std::span
 }
 
 Mac HmacSha256(const SecretBytes& key, std::span<const uint8_t> message) {
-  EVP_MAC_CTX* ctx = ThreadHmac();
-  // OpenSSL takes a null key to mean "the one before".
-  static constexpr uint8_t kNoKey = 0;
+  constexpr size_t kBlockBytes = 64;
   const std::span<const uint8_t> k = key.Expose(SecretAccess::ForCrypto());
+  uint8_t padded[kBlockBytes] = {};
+  if (k.size() > kBlockBytes) {
+    ThreadSha256().Add(k).Finish(std::span(padded).first<32>());
+  } else if (!k.empty()) {
+    std::memcpy(padded, k.data(), k.size());
+  }
   Mac tag;
-  size_t size = 0;
-  bool ok = EVP_MAC_init(ctx, k.empty() ? &kNoKey : k.data(), k.size(), nullptr) == 1;
-  ok = ok && (message.empty() || EVP_MAC_update(ctx, message.data(), message.size()) == 1);
-  ok = ok && EVP_MAC_final(ctx, tag.data(), &size, tag.size()) == 1;
-  // The context outlives this call: let it forget the key.
-  ok = EVP_MAC_init(ctx, &kNoKey, 1, nullptr) == 1 && ok;
-  KEYHOP_CHECK(ok && size == tag.size(), "HMAC-SHA-256 failed");
+  for (uint8_t& byte : padded) byte ^= 0x36;
+  ThreadSha256().Add(padded).Add(message).Finish(tag);
+  for (uint8_t& byte : padded) byte ^= 0x36 ^ 0x5c;
+  ThreadSha256().Add(padded).Add(tag).Finish(tag);
+  OPENSSL_cleanse(padded, sizeof(padded));
   return tag;
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 #include <variant>
 
-#include "kms/base/byte_writer.h"
 #include "kms/base/overload.h"
 
 namespace keyhop::sim {
@@ -14,22 +13,28 @@ namespace {
 // Keys order by kind, then by place.
 class Key {
  public:
-  explicit Key(char kind) { writer_.U8(static_cast<uint8_t>(kind)); }
+  explicit Key(char kind) {
+    key_.reserve(64);
+    key_ += kind;
+  }
   Key& operator<<(const std::string& s) {
-    writer_.Text(s);
+    *this << uint64_t{s.size()};
+    key_ += s;
     return *this;
   }
   Key& operator<<(uint64_t v) {
-    writer_.U64(v);
+    char bytes[8];
+    for (int i = 7; i >= 0; --i, v >>= 8) bytes[i] = static_cast<char>(v);
+    key_.append(bytes, sizeof(bytes));
     return *this;
   }
   Key& operator<<(const StreamId& s) { return *this << s.source.value << s.destination.value; }
   Key& operator<<(const StreamAddress& a) { return *this << a.epoch << a.offset; }
   Key& operator<<(const BookId& b) { return *this << uint64_t{b.module_pair} << b.run; }
-  std::string str() const { return std::string(writer_.bytes().begin(), writer_.bytes().end()); }
+  std::string str() { return std::move(key_); }
 
  private:
-  ByteWriter writer_;
+  std::string key_;
 };
 
 std::string KeyOf(const NodeRecord&) { return Key('n').str(); }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -41,7 +42,7 @@ inline constexpr std::array<const char*, kFaultCount> kFaultNames = {
 using FaultCounts = std::array<uint64_t, kFaultCount>;
 
 // Named states worth reaching, seen from outside: how often.
-using Probes = std::map<std::string, uint64_t>;
+using Probes = std::map<std::string, uint64_t, std::less<>>;
 
 }  // namespace keyhop::sim
 

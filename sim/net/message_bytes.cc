@@ -84,14 +84,14 @@ void Fields(F& f, LinkState& m) {
   f(m.origin, m.sequence, m.links, m.saes, m.signature);
 }
 
+// Puts every field into a ByteWriter or a TraceHash.
+template <typename Sink>
 class Writer {
  public:
+  explicit Writer(Sink& out) : out_(out) {}
   template <typename... Ts>
   void operator()(const Ts&... fields) {
     (Put(fields), ...);
-  }
-  std::vector<uint8_t> Take() {
-    return std::vector<uint8_t>(out_.bytes().begin(), out_.bytes().end());
   }
 
  private:
@@ -125,7 +125,7 @@ class Writer {
     out_.U64(list.size());
     for (const T& item : list) Put(item);
   }
-  ByteWriter out_;
+  Sink& out_;
 };
 
 // Changes the field whose turn it is.
@@ -299,9 +299,15 @@ std::string Line(const LinkNeed& m) {
 
 // Fields() takes messages by reference to change them; reading leaves them as they are.
 std::vector<uint8_t> BytesOf(const KxMessage& message) {
-  Writer writer;
+  ByteWriter out;
+  Writer writer(out);
   AllFields(writer, const_cast<KxMessage&>(message));
-  return writer.Take();
+  return {out.bytes().begin(), out.bytes().end()};
+}
+
+void TraceHash::Add(const KxMessage& message) {
+  Writer writer(*this);
+  AllFields(writer, const_cast<KxMessage&>(message));
 }
 
 std::string KindOf(const KxMessage& message) {
@@ -372,8 +378,8 @@ void Tamper(Prng& prng, KxMessage& message) {
   AllFields(change, message);
 }
 
-void TraceHash::Add(const std::vector<uint8_t>& bytes) {
-  Add(bytes.size());
+TraceHash& TraceHash::Bytes(std::span<const uint8_t> bytes) {
+  Add(uint64_t{bytes.size()});
   size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {
     uint64_t word;
@@ -383,6 +389,7 @@ void TraceHash::Add(const std::vector<uint8_t>& bytes) {
   uint64_t tail = 0;
   for (; i < bytes.size(); ++i) tail = tail << 8 | bytes[i];
   Add(tail);
+  return *this;
 }
 
 }  // namespace keyhop::sim

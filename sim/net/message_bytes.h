@@ -2,9 +2,11 @@
 #define KEYHOP_SIM_NET_MESSAGE_BYTES_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "sim/net/prng.h"
 #include "trusted_node/core/node/messages.h"
 
@@ -22,7 +24,20 @@ void Tamper(Prng& prng, KxMessage& message);
 class TraceHash {
  public:
   void Add(uint64_t v) { hash_ = (hash_ ^ v) * 1099511628211u + (hash_ >> 47); }
-  void Add(const std::vector<uint8_t>& bytes);
+  // As one byte string; every field of a message.
+  void Add(std::span<const uint8_t> bytes) { Bytes(bytes); }
+  void Add(const KxMessage& message);
+
+  // As a ByteWriter takes them.
+  TraceHash& U64(uint64_t v) {
+    Add(v);
+    return *this;
+  }
+  TraceHash& Text(absl::string_view s) {
+    return Bytes({reinterpret_cast<const uint8_t*>(s.data()), s.size()});
+  }
+  TraceHash& Bytes(std::span<const uint8_t> bytes);
+
   uint64_t value() const { return hash_; }
 
  private:

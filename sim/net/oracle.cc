@@ -38,6 +38,16 @@ void Oracle::Violate(const char* invariant, const std::string& text) {
   if (!violation_) violation_ = Violation{invariant, text};
 }
 
+void Oracle::Probe(absl::string_view name) {
+  if (!watching_) return;
+  const auto it = probes_.find(name);
+  if (it != probes_.end()) {
+    ++it->second;
+  } else {
+    probes_.emplace(name, 1);
+  }
+}
+
 size_t Oracle::HomeOf(const SaeId& sae) const {
   for (const SaePlan& s : plan_.saes) {
     if (s.id == sae) return s.node;
@@ -48,6 +58,7 @@ size_t Oracle::HomeOf(const SaeId& sae) const {
 // ---- Messages.
 
 void Oracle::OnSent(Instant now, size_t from, size_t to, const KxMessage& message) {
+  if (!watching_) return;
   std::visit(Overload{[&](const LinkMessage& m) { OnLink(from, m); },
                       [&](const RelayFrame& m) { OnFrame(now, from, to, m); },
                       [&](const RoutedControl& m) { OnControl(from, m); }, [](const LinkState&) {}},
@@ -184,11 +195,13 @@ void Oracle::OnFirstHop(const RelayFrame& frame, std::vector<uint8_t> payload) {
   relay.payload = std::move(payload);
   by_address_[{frame.stream, frame.kind, frame.at}] = frame.relay;
   if (frame.kind != SegmentKind::kBody) return;
+  const uint32_t number = static_cast<uint32_t>(bodies_.size());
+  bodies_.push_back(&relay);
   for (size_t i = kSegmentHeadBytes; i + kWindow <= relay.payload.size(); i += kWindow) {
-    const auto [it, fresh] = body_windows_.emplace(WindowAt(relay.payload, i), frame.relay);
+    const auto [it, fresh] = body_windows_.emplace(WindowAt(relay.payload, i), number);
     if (!fresh) {
-      return Violate(
-          "G2", "segment " + Name(frame.relay) + " repeats bytes of segment " + Name(it->second));
+      return Violate("G2", "segment " + Name(frame.relay) + " repeats bytes of segment " +
+                               Name(bodies_[it->second]->first.relay));
     }
   }
 }
@@ -263,13 +276,15 @@ void Oracle::ScanForSecrets(const KxMessage& message) {
 // ---- Keys: agreement (G1), once (G2).
 
 void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
-  std::set<RelayId> segments;
+  std::set<uint32_t> segments;
+  const uint32_t number = static_cast<uint32_t>(scanned_keys_.size());
+  scanned_keys_.push_back(id);
   for (size_t i = 0; i + kWindow <= key.bytes.size(); i += 4) {
     const uint64_t window = WindowAt(key.bytes, i);
-    const auto [it, fresh] = key_windows_.emplace(window, id);
-    if (!fresh && it->second != id) {
-      return Violate("G2",
-                     "keys " + FormatUuid(id) + " and " + FormatUuid(it->second) + " share bytes");
+    const auto [it, fresh] = key_windows_.emplace(window, number);
+    if (!fresh && it->second != number) {
+      return Violate("G2", "keys " + FormatUuid(id) + " and " +
+                               FormatUuid(scanned_keys_[it->second]) + " share bytes");
     }
     if (const auto found = body_windows_.find(window); found != body_windows_.end()) {
       segments.insert(found->second);
@@ -279,8 +294,8 @@ void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
   if (segments.empty()) {
     return Violate("G1", "key " + FormatUuid(id) + " is not made of what the stream carried");
   }
-  for (const RelayId& segment : segments) {
-    const Relay& relay = relays_.at(segment);
+  for (const uint32_t segment : segments) {
+    const Relay& relay = *bodies_[segment];
     if (relay.first.stream != key.stream) {
       return Violate("G2", "key " + FormatUuid(id) + " comes from another pair's stream");
     }
@@ -292,6 +307,7 @@ void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
 }
 
 void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& container) {
+  if (!watching_) return;
   const uint64_t bits = request.size_bits.value_or(plan_.delivery.key_size_bits);
   if (container.keys.size() != request.number) {
     return Violate("G2", "a draw gave another number of keys than was asked for");
@@ -320,6 +336,7 @@ void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer
 }
 
 void Oracle::OnFetched(Instant, const FetchRequest& request, const KeyContainer& container) {
+  if (!watching_) return;
   if (container.keys.size() != request.key_ids.size()) {
     return Violate("G2", "a fetch gave another number of keys than was asked for");
   }
@@ -351,7 +368,8 @@ void Oracle::OnFetched(Instant, const FetchRequest& request, const KeyContainer&
 
 void Oracle::OnFetchRefused(Instant now, const FetchRequest& request, const Refusal& refusal,
                             bool in_doubt) {
-  if (refusal.kind != Refusal::Kind::kNotFound || in_doubt || !restored_.empty()) return;
+  if (!watching_ || refusal.kind != Refusal::Kind::kNotFound || in_doubt || !restored_.empty())
+    return;
   // A key that could be drawn is there, until its life ends or a new epoch may have burnt it.
   const bool all_there =
       std::all_of(request.key_ids.begin(), request.key_ids.end(), [&](const KeyId& id) {
@@ -374,6 +392,7 @@ void Oracle::OnCrashed(Instant, size_t) { ++incidents_; }
 void Oracle::OnImageRestored(size_t node) { restored_.insert(node); }
 
 void Oracle::CheckBurn() {
+  if (!watching_) return;
   uint64_t lost = 0;
   for (const auto& [id, relay] : relays_) lost += relay.acknowledged ? 0 : 1;
   const uint64_t streams = plan_.nodes.size() * (plan_.nodes.size() - 1);

@@ -13,6 +13,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
 #include "kms/base/instant.h"
 #include "kms/core/delivery/request.h"
 #include "sim/net/faults.h"
@@ -28,6 +29,10 @@ struct Violation {
   std::string text;
 };
 
+// The second run of a seed only has to trace the same as the first: what was right or wrong in the
+// first is so in the second.
+enum class Watch : uint8_t { kEverything, kTraceOnly };
+
 // Watches a simulated network from outside and says when one of G1 to G7 is broken. It is told
 // what enters and leaves: every message that a node lets out, every key delivered or refused, what
 // the QKD modules made, and which faults struck. It never looks into a core, a gate or a disk, and
@@ -36,7 +41,8 @@ struct Violation {
 // Not thread-safe.
 class Oracle {
  public:
-  Oracle(const Plan& plan, const PadTruth& truth) : plan_(plan), truth_(truth), leases_(plan) {}
+  Oracle(const Plan& plan, const PadTruth& truth, Watch watch = Watch::kEverything)
+      : plan_(plan), truth_(truth), watching_(watch == Watch::kEverything), leases_(plan) {}
 
   // A node let `message` out towards a neighbour (whatever the network then does to it).
   void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);
@@ -61,7 +67,7 @@ class Oracle {
   uint64_t keys_delivered() const { return keys_delivered_; }
   uint64_t relays() const { return relays_.size(); }
   const Probes& probes() const { return probes_; }
-  void Probe(const std::string& name) { ++probes_[name]; }
+  void Probe(absl::string_view name);
 
  private:
   // A run of bytes, 8 at a time.
@@ -100,6 +106,7 @@ class Oracle {
 
   const Plan& plan_;
   const PadTruth& truth_;
+  const bool watching_;
   std::optional<Violation> violation_;
   Probes probes_;
 
@@ -110,9 +117,12 @@ class Oracle {
   std::map<StreamId, uint64_t> openings_;
   std::map<std::tuple<StreamId, SegmentKind, StreamAddress>, RelayId> by_address_;
   std::map<KeyId, DrawnKey> keys_;
-  absl::flat_hash_map<Window, KeyId> key_windows_;     // Of delivered keys, every 4 bytes.
-  absl::flat_hash_map<Window, RelayId> body_windows_;  // Of payload bodies, every 8 bytes.
-  absl::flat_hash_set<Window> secrets_;                // Heads of payloads, every 8 bytes.
+  // Of delivered keys, every 4 bytes, and of payload bodies, every 8: which one of the lists.
+  absl::flat_hash_map<Window, uint32_t> key_windows_;
+  absl::flat_hash_map<Window, uint32_t> body_windows_;
+  std::vector<KeyId> scanned_keys_;
+  std::vector<const Relay*> bodies_;
+  absl::flat_hash_set<Window> secrets_;  // Heads of payloads, every 8 bytes.
   std::map<size_t, uint64_t> starts_;
   std::set<size_t> restored_;
   uint64_t keys_delivered_ = 0;

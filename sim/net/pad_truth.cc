@@ -1,24 +1,37 @@
 #include "sim/net/pad_truth.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "sim/net/prng.h"
 
 namespace keyhop::sim {
 
-const std::vector<uint8_t>& PadTruth::Block(size_t link, const BookId& book, uint64_t block,
-                                            End end) const {
-  const Place place(link, book, block, end);
-  if (last_ && *last_ == place) return bytes_;
-  last_ = place;
+void PadTruth::Fill(size_t link, const BookId& book, uint64_t block, End end, size_t offset,
+                    std::span<uint8_t> out) const {
   uint64_t seed = Prng::Mix(seed_, 0x7061'6473 + link);
   seed = Prng::Mix(seed, book.module_pair);
   seed = Prng::Mix(seed, runs_repeat_ ? 0 : book.run);
-  SeededEntropy bytes(Prng::Mix(seed, block));
-  bytes_.resize(links_[link].block_bytes);
-  bytes.Fill(bytes_);
-  if (end == End::kSecond && unequal_.contains({link, book, block})) {
-    for (size_t i = block % 3; i < bytes_.size(); i += 7) bytes_[i] ^= 0x10;
+  seed = Prng::Mix(seed, block);
+  // A word of 8 bytes follows from its number: only those asked for are computed.
+  for (size_t done = 0; done < out.size();) {
+    const size_t at = offset + done;
+    uint8_t word[8];
+    SeededEntropy::PutWord(Prng::At(seed, at / 8), word);
+    const size_t n = std::min(8 - at % 8, out.size() - done);
+    std::memcpy(out.data() + done, word + at % 8, n);
+    done += n;
   }
-  return bytes_;
+  if (end == End::kFirst || unequal_.empty() || !unequal_.contains({link, book, block})) return;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if ((offset + i) % 7 == block % 3) out[i] ^= 0x10;
+  }
+}
+
+SecretBytes PadTruth::Block(size_t link, const BookId& book, uint64_t block, End end) const {
+  SecretBytes bytes(links_[link].block_bytes);
+  Fill(link, book, block, end, 0, bytes.ExposeMutable(SecretAccess::ForSimulation()));
+  return bytes;
 }
 
 bool PadTruth::Append(size_t link, const PadRange& range, End end,
@@ -28,9 +41,10 @@ bool PadTruth::Append(size_t link, const PadRange& range, End end,
       range.length_bytes > size - range.offset_bytes) {
     return false;
   }
-  const std::vector<uint8_t>& bytes = Block(link, range.book, range.block, end);
-  const auto begin = bytes.begin() + range.offset_bytes;
-  out.insert(out.end(), begin, begin + range.length_bytes);
+  const size_t before = out.size();
+  out.resize(before + range.length_bytes);
+  Fill(link, range.book, range.block, end, range.offset_bytes,
+       std::span<uint8_t>(out).subspan(before));
   return true;
 }
 

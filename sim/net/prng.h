@@ -1,7 +1,10 @@
 #ifndef KEYHOP_SIM_NET_PRNG_H_
 #define KEYHOP_SIM_NET_PRNG_H_
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "kms/base/instant.h"
@@ -18,6 +21,10 @@ class Prng {
   uint64_t Next() {
     state_ += 0x9e3779b97f4a7c15u;
     return Scramble(state_);
+  }
+  // What the call of Next number `index`, from 0, of a fresh Prng(seed) gives.
+  static uint64_t At(uint64_t seed, uint64_t index) {
+    return Scramble(seed + (index + 1) * 0x9e3779b97f4a7c15u);
   }
   // In [0, bound).
   uint64_t Below(uint64_t bound) { return Next() % bound; }
@@ -47,10 +54,16 @@ class SeededEntropy final : public EntropySource {
  public:
   explicit SeededEntropy(uint64_t seed) : prng_(seed) {}
   void Fill(std::span<uint8_t> out) override {
-    uint64_t word = 0;
-    for (size_t i = 0; i < out.size(); ++i) {
-      if (i % 8 == 0) word = prng_.Next();
-      out[i] = static_cast<uint8_t>(word >> (8 * (i % 8)));
+    for (size_t i = 0; i < out.size(); i += 8) {
+      PutWord(prng_.Next(), out.subspan(i, std::min<size_t>(8, out.size() - i)));
+    }
+  }
+  // Lowest byte first.
+  static void PutWord(uint64_t word, std::span<uint8_t> out) {
+    if constexpr (std::endian::native == std::endian::little) {
+      std::memcpy(out.data(), &word, out.size());
+    } else {
+      for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<uint8_t>(word >> (8 * i));
     }
   }
 

@@ -13,6 +13,9 @@ namespace {
 // A node that takes more inputs than this in one virtual second is in a loop.
 constexpr uint64_t kInputsPerSecondMax = 20'000;
 constexpr uint64_t kEventsMax = 3'000'000;
+// Keys that slaves fetched and ask for once more after their node's start.
+constexpr size_t kAskedAgain = 4;
+constexpr size_t kAskedAgainAfterRestore = 24;
 
 }  // namespace
 
@@ -20,14 +23,15 @@ std::string SimAuthority::Sum(const NodeId& origin, const std::vector<uint8_t>& 
   TraceHash hash;
   hash.Add(seed_);
   for (char c : origin.value) hash.Add(static_cast<uint8_t>(c));
-  hash.Add(layout);
+  hash.Add(std::span<const uint8_t>(layout));
   return std::to_string(hash.value());
 }
 
-World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace)
+World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace,
+             Watch watch)
     : plan_(Plan::Draw(seed)),
       truth_(seed, plan_.links),
-      oracle_(plan_, truth_),
+      oracle_(plan_, truth_, watch),
       saboteur_(bug, plan_, truth_),
       trace_(std::move(trace)),
       prng_(Prng::Mix(seed, 2)) {
@@ -51,17 +55,26 @@ bool World::Faulty(Fault fault, uint32_t permille) {
 }
 
 void World::At(Duration delay, Action action) {
-  events_.push(Event{now_ + delay, next_event_++, std::move(action)});
+  size_t slot = actions_.size();
+  if (free_slots_.empty()) {
+    actions_.push_back(std::move(action));
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+    actions_[slot] = std::move(action);
+  }
+  events_.push(Event{now_ + delay, next_event_++, slot});
 }
 
 void World::StepEvent() {
-  // priority_queue gives no mutable top; the action is moved out just before the pop.
-  Event event = std::move(const_cast<Event&>(events_.top()));
+  const Event event = events_.top();
   events_.pop();
+  const Action action = std::exchange(actions_[event.slot], nullptr);
+  free_slots_.push_back(event.slot);
   now_ = event.at;
   ++result_.events;
   hash_.Add(static_cast<uint64_t>(now_.ns));
-  event.action();
+  action();
 }
 
 void World::RunUntil(Instant end, const std::function<bool()>& stop) {
@@ -142,11 +155,25 @@ void World::Boot(size_t node) {
     if (plan_.links[l].a != node && plan_.links[l].b != node) continue;
     At(Duration::Millis(prng_.Between(1, 2000)), [this, l] { Connect(l); });
   }
-  // Slaves that lost their key ask again; nothing may come twice.
-  for (size_t k = fetched_.size(), n = 0; k > 0 && n < 4; --k) {
-    const KnownKey key = fetched_[k - 1];
-    if (host.boot == 1 || HomeOf(key.slave) != node) continue;
-    ++n;
+  if (host.boot > 1) AskAgainAfterStart(node);
+}
+
+// Slaves that lost their key ask again; nothing may come twice.
+void World::AskAgainAfterStart(size_t node) {
+  std::vector<KnownKey> keys;
+  const auto take = [&](const KnownKey& key) {
+    if (HomeOf(key.slave) != node) return;
+    keys.push_back(key);
+  };
+  // A disk image from before a fetch still has the key: of all, those that it may serve again.
+  if (std::exchange(host_restored_, std::nullopt) == node) {
+    for (const KnownKey& key : fetched_) {
+      if (keys.size() < kAskedAgainAfterRestore && key.fetched >= restored_to_) take(key);
+    }
+  }
+  const size_t enough = keys.size() + kAskedAgain;
+  for (size_t k = fetched_.size(); k > 0 && keys.size() < enough; --k) take(fetched_[k - 1]);
+  for (const KnownKey& key : keys) {
     At(Duration::Millis(prng_.Between(10, 8000)), [this, key] { FetchAgain(key, 12); });
   }
 }
@@ -215,30 +242,31 @@ void World::OnDurable(size_t node) {
 
 void World::Release(size_t node, Output output) {
   Host& host = hosts_[node];
-  std::visit(Overload{[&](SendToPeer& send) { Send(node, send.peer, std::move(send.message)); },
-                      [&](PadBlockTaken& taken) { OnTaken(node, taken); }, [&](StatusAnswered&) {},
-                      [&](LinkSwitchDone&) {},
-                      [&](KeysAnswered& answer) {
-                        auto found = host.requests.extract(answer.token);
-                        if (found.empty()) {
-                          return oracle_.Violate("G2", "an answer that nobody asked for");
-                        }
-                        Request& request = found.mapped();
-                        if (auto* keys = std::get_if<KeyContainer>(&answer.outcome)) {
-                          saboteur_.OnAnswer(request.draw, *keys);
-                          for (const DeliveredKey& key : keys->keys) {
-                            hash_.Add(std::vector<uint8_t>(key.id.begin(), key.id.end()));
-                          }
-                          if (request.draw) oracle_.OnDrawn(now_, *request.draw, *keys);
-                          if (request.fetch) oracle_.OnFetched(now_, *request.fetch, *keys);
-                        }
-                        request.done(std::move(answer.outcome));
-                      },
-                      [&](AlarmRaised& alarm) {
-                        Trace(plan_.nodes[node].value + " ALARM " + alarm.kind + ": " + alarm.text);
-                        oracle_.Probe("alarm_" + alarm.kind);
-                      }},
-             output);
+  std::visit(
+      Overload{[&](SendToPeer& send) { Send(node, send.peer, std::move(send.message)); },
+               [&](PadBlockTaken& taken) { OnTaken(node, taken); }, [&](StatusAnswered&) {},
+               [&](LinkSwitchDone&) {},
+               [&](KeysAnswered& answer) {
+                 auto found = host.requests.extract(answer.token);
+                 if (found.empty()) {
+                   return oracle_.Violate("G2", "an answer that nobody asked for");
+                 }
+                 Request& request = found.mapped();
+                 if (auto* keys = std::get_if<KeyContainer>(&answer.outcome)) {
+                   saboteur_.OnAnswer(request.draw, *keys);
+                   for (const DeliveredKey& key : keys->keys) {
+                     hash_.Bytes(key.id).Bytes(key.key.Expose(SecretAccess::ForSimulation()));
+                   }
+                   if (request.draw) oracle_.OnDrawn(now_, *request.draw, *keys);
+                   if (request.fetch) oracle_.OnFetched(now_, *request.fetch, *keys);
+                 }
+                 request.done(std::move(answer.outcome));
+               },
+               [&](AlarmRaised& alarm) {
+                 Trace(plan_.nodes[node].value + " ALARM " + alarm.kind + ": " + alarm.text);
+                 oracle_.Probe("alarm_" + alarm.kind);
+               }},
+      output);
 }
 
 void World::Arm(size_t node) {
@@ -317,6 +345,8 @@ void World::ReallyCrash(size_t node) {
             std::to_string((now_ - image.taken).millis() / 1000) + " s ago");
       host.disk.Restore(image.disk);
       restored_ = true;
+      restored_to_ = image.taken;
+      host_restored_ = node;
       Count(Fault::kOldImage);
       oracle_.OnImageRestored(node);
       break;

@@ -59,17 +59,19 @@ class SimAuthority final : public LinkStateAuthority {
 class World {
  public:
   // `trace`: gets one line for every event, if set.
-  World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace = {});
+  World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace = {},
+        Watch watch = Watch::kEverything);
   ~World();
 
   RunResult Run();
 
  private:
   using Action = std::function<void()>;
+  // Its action lies in a slot, so that sorting moves three words.
   struct Event {
     Instant at;
     uint64_t number = 0;
-    Action action;
+    size_t slot = 0;
   };
   struct Later {
     bool operator()(const Event& a, const Event& b) const {
@@ -137,6 +139,7 @@ class World {
     SaeId master;
     SaeId slave;
     KeyId id;
+    Instant fetched;
   };
   struct HealPair {
     size_t master = 0;
@@ -151,6 +154,7 @@ class World {
   void RunUntil(Instant end, const std::function<bool()>& stop);
   Instant Local(const Host& host) const { return now_ + host.clock_offset; }
   void Boot(size_t node);
+  void AskAgainAfterStart(size_t node);
   void Feed(size_t node, Input input);
   void Pump(size_t node);
   void StartBatch(size_t node);
@@ -206,6 +210,8 @@ class World {
   Prng prng_;
   Instant now_ = {Duration::Seconds(1).ns};
   std::priority_queue<Event, std::vector<Event>, Later> events_;
+  std::vector<Action> actions_;
+  std::vector<size_t> free_slots_;
   uint64_t next_event_ = 0;
   std::vector<Host> hosts_;
   std::vector<LinkWorld> links_;
@@ -216,6 +222,8 @@ class World {
   size_t healed_ = 0;
   bool faults_on_ = true;
   bool restored_ = false;
+  Instant restored_to_;                  // When the restored image was taken.
+  std::optional<size_t> host_restored_;  // And whose start it awaits.
   std::optional<size_t> to_restore_;
   TraceHash hash_;
   RunResult result_;

@@ -117,7 +117,7 @@ void World::AfterDraw(const DemandPlan& demand, const KeyContainer& keys) {
   } else {
     for (const DeliveredKey& key : keys.keys) fetches.push_back({slave, master, {key.id}});
   }
-  if (prng_.Chance(60)) Misbehave({master, slave, keys.keys.front().id});
+  if (prng_.Chance(60)) Misbehave({master, slave, keys.keys.front().id, now_});
   for (FetchRequest& fetch : fetches) {
     if (prng_.Chance(50)) continue;  // Never asked for.
     Duration wait = Duration::Millis(prng_.Between(5, 3000));
@@ -140,7 +140,7 @@ void World::FetchKeys(FetchRequest fetch, int tries, bool in_doubt) {
   request.done = [this, fetch, again, in_doubt](Outcome<KeyContainer> outcome) {
     if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
       for (const DeliveredKey& key : keys->keys) {
-        const KnownKey known{fetch.master, fetch.caller, key.id};
+        const KnownKey known{fetch.master, fetch.caller, key.id, now_};
         if (fetched_.size() >= kFetchedMax) fetched_.erase(fetched_.begin());
         fetched_.push_back(known);
         if (Faulty(Fault::kClientGone, 100) || prng_.Chance(30)) {

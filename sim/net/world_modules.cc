@@ -66,10 +66,9 @@ void World::PushNext(size_t link, size_t end) {
   module.pushing = true;
   module.token = next_token_++;
   pushes_[module.token] = {link, end};
-  const std::vector<uint8_t>& bytes =
-      truth_.Block(link, block.book, block.number, end == 0 ? End::kFirst : End::kSecond);
   Feed(node, PadBlockArrived{module.token, plan_.links[link].id, block.book, block.number,
-                             SecretBytes::CopyOf(bytes)});
+                             truth_.Block(link, block.book, block.number,
+                                          end == 0 ? End::kFirst : End::kSecond)});
 }
 
 void World::OnTaken(size_t, const PadBlockTaken& taken) {

@@ -26,8 +26,7 @@ void World::Send(size_t from, const NodeId& peer, KxMessage message) {
     Deliver(from, *to, std::move(copy), Duration::Seconds(1), false);
   }
   if (!leaves) return;
-  const std::vector<uint8_t> bytes = BytesOf(message);
-  hash_.Add(bytes);
+  hash_.Add(message);
   if (trace_) Trace(plan_.nodes[from].value + " -> " + peer.value + " " + Describe(message));
 
   LinkWorld& world = links_[*link];

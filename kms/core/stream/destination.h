@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kms/base/byte_writer.h"
 #include "kms/base/instant.h"
@@ -35,7 +36,11 @@ struct DestinationCounters {
 // Pure. Not thread-safe.
 class StreamDestination {
  public:
-  // `recovered`: this stream's EpochRecords (at_source false), DestinationRecord, Unit*Records.
+  // DATA_LOSS when records of this end cannot have been written by whole batches: a unit without
+  // its account or beyond what was ever appended, an epoch that its own account does not know.
+  static absl::Status CheckRecovered(const std::vector<StreamRecord>& recovered);
+  // `recovered`: this stream's EpochRecords (at_source false), DestinationRecord, Unit*Records, for
+  // which CheckRecovered is OK.
   StreamDestination(StreamConfig config, StreamId stream, Incarnation own,
                     std::vector<StreamRecord> recovered);
 

@@ -12,42 +12,55 @@ namespace keyhop {
 namespace {
 
 constexpr size_t kTagBytes = 6;
-constexpr int kLocationBits = 74;
-constexpr size_t kLocationBytes = 10;  // The last byte uses its upper two bits.
+constexpr size_t kLocationBytes = 10;  // 74 bits: the last byte uses its upper two.
 using ShortTag = std::array<uint8_t, kTagBytes>;
 using LocationBytes = std::array<uint8_t, kLocationBytes>;
 
-// Bit `i` of a UUID, most significant first, is fixed: version (48..51) and variant (64, 65).
-bool Fixed(int i) { return (i >= 48 && i < 52) || i == 64 || i == 65; }
+// Bits 48 to 51 (version) and 64, 65 (variant) of a UUID are fixed, most significant first.
+constexpr uint64_t kVersion4 = uint64_t{4} << 12;
+constexpr uint64_t kVariant = uint64_t{2} << 62;
+constexpr uint64_t kLow12 = (uint64_t{1} << 12) - 1;
+constexpr uint64_t kLow52 = (uint64_t{1} << 52) - 1;
+constexpr uint64_t kLow62 = (uint64_t{1} << 62) - 1;
 
-bool BitOf(std::span<const uint8_t> bytes, int i) { return (bytes[i / 8] >> (7 - i % 8)) & 1; }
-void SetBit(std::span<uint8_t> bytes, int i, bool bit) {
-  if (bit) bytes[i / 8] |= static_cast<uint8_t>(1u << (7 - i % 8));
+uint64_t BigEndian(std::span<const uint8_t> bytes) {
+  uint64_t v = 0;
+  for (const uint8_t byte : bytes) v = v << 8 | byte;
+  return v;
+}
+void PutBigEndian(uint64_t v, std::span<uint8_t> out) {
+  for (size_t i = out.size(); i > 0; --i, v >>= 8) out[i - 1] = static_cast<uint8_t>(v);
 }
 
-LocationBytes PackLocation(const KeyLocation& at) {
-  LocationBytes out = {};
-  int bit = 0;
-  const auto put = [&](uint64_t v, int width) {
-    for (int i = width - 1; i >= 0; --i) SetBit(out, bit++, (v >> i) & 1);
-  };
-  put(at.offset, 44);
-  put(at.length_bytes, 12);
-  put(at.slave_number, 18);
+// A location's 74 bits as its first 64 and its last 10.
+struct LocationBits {
+  uint64_t first = 0;
+  uint64_t last = 0;
+};
+LocationBits BitsOf(const LocationBytes& bytes) {
+  const std::span<const uint8_t> all(bytes);
+  return {BigEndian(all.first(8)), BigEndian(all.subspan(8)) >> 6};
+}
+LocationBytes BytesOf(const LocationBits& bits) {
+  LocationBytes out;
+  const std::span<uint8_t> all(out);
+  PutBigEndian(bits.first, all.first(8));
+  PutBigEndian(bits.last << 6, all.subspan(8));
   return out;
 }
 
+// 44 bits of offset, 12 of length, 18 of the slave's number.
+LocationBytes PackLocation(const KeyLocation& at) {
+  return BytesOf({at.offset << 20 | uint64_t{at.length_bytes} << 8 | at.slave_number >> 10,
+                  at.slave_number & 0x3ffu});
+}
+
 KeyLocation UnpackLocation(const LocationBytes& bytes) {
-  int bit = 0;
-  const auto get = [&](int width) {
-    uint64_t v = 0;
-    for (int i = 0; i < width; ++i) v = v << 1 | static_cast<uint64_t>(BitOf(bytes, bit++));
-    return v;
-  };
+  const LocationBits bits = BitsOf(bytes);
   KeyLocation at;
-  at.offset = get(44);
-  at.length_bytes = static_cast<uint32_t>(get(12));
-  at.slave_number = static_cast<uint32_t>(get(18));
+  at.offset = bits.first >> 20;
+  at.length_bytes = static_cast<uint32_t>(bits.first >> 8 & kLow12);
+  at.slave_number = static_cast<uint32_t>((bits.first & 0xff) << 10 | bits.last);
   return at;
 }
 
@@ -73,33 +86,22 @@ LocationBytes Mask(const SecretBytes& id_key, const ShortTag& tag, LocationBytes
   return bytes;
 }
 
+// The 122 free bits: the tag's 48, then the location's 74, of which 12 lie before the variant.
 KeyId Assemble(const ShortTag& tag, const LocationBytes& location) {
-  KeyId id = {};
-  int taken = 0;
-  for (int i = 0; i < 128; ++i) {
-    if (Fixed(i)) continue;
-    SetBit(id, i, taken < 48 ? BitOf(tag, taken) : BitOf(location, taken - 48));
-    ++taken;
-  }
-  KEYHOP_CHECK(taken == 48 + kLocationBits, "a UUID has 122 free bits");
-  id[6] |= 0x40;
-  id[8] |= 0x80;
+  const LocationBits bits = BitsOf(location);
+  KeyId id;
+  const std::span<uint8_t> all(id);
+  PutBigEndian(BigEndian(tag) << 16 | kVersion4 | bits.first >> 52, all.first(8));
+  PutBigEndian(kVariant | (bits.first & kLow52) << 10 | bits.last, all.subspan(8));
   return id;
 }
 
 void Take(const KeyId& id, ShortTag& tag, LocationBytes& location) {
-  tag = {};
-  location = {};
-  int taken = 0;
-  for (int i = 0; i < 128; ++i) {
-    if (Fixed(i)) continue;
-    if (taken < 48) {
-      SetBit(tag, taken, BitOf(id, i));
-    } else {
-      SetBit(location, taken - 48, BitOf(id, i));
-    }
-    ++taken;
-  }
+  const std::span<const uint8_t> all(id);
+  const uint64_t high = BigEndian(all.first(8));
+  const uint64_t low = BigEndian(all.subspan(8)) & kLow62;
+  PutBigEndian(high >> 16, tag);
+  location = BytesOf({(high & kLow12) << 52 | low >> 10, low & 0x3ff});
 }
 
 }  // namespace

@@ -120,6 +120,11 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
     Touch(Machine::kSource, node);
   }
   for (auto& [node, records] : of_destination) {
+    if (absl::Status whole = StreamDestination::CheckRecovered(records); !whole.ok()) {
+      return absl::DataLossError(
+          absl::StrCat("pair stream from ", node.value, ": ", whole.message(),
+                       ": the store lost part of a batch, or mixes two states"));
+    }
     destinations[node] = std::make_unique<StreamDestination>(
         config.stream, StreamId{node, config.self}, own, std::move(records));
     Touch(Machine::kDestination, node);
@@ -428,6 +433,7 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
 void NodeCore::Impl::Arm(const TimerKey& key, std::optional<Instant> at) {
   const auto it = armed.find(key);
   if (it != armed.end()) {
+    if (at == it->second) return;
     timers.erase({it->second, key});
     armed.erase(it);
   }

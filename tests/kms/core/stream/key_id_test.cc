@@ -3,6 +3,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "kms/core/uuid.h"
 #include "tests/kms/core/stream/stream_world.h"
 
 namespace keyhop {
@@ -27,6 +28,18 @@ TEST(KeyIdTest, ComesBackWithItsLocation) {
     EXPECT_EQ(PeekLocation(key, id), at);
     EXPECT_TRUE(VerifyKeyId(key, Binding(), at, id));
   }
+}
+
+// Computed apart from this code, bit by bit, from DESIGN §6: key_IDs outlive versions of the
+// program.
+TEST(KeyIdTest, KeepsItsFormat) {
+  const KeyIdBinding first{{NodeId("a"), NodeId("b")}, 3, SaeId("alice"), SaeId("bob")};
+  const KeyIdBinding second{{NodeId("a"), NodeId("b")}, 1, SaeId("alice"), SaeId("bob")};
+  EXPECT_EQ(FormatUuid(MakeKeyId(IdKey(0), first, {0x123456789a8, 32, 77})),
+            "538b6cf4-bbad-4ca0-b6b0-2d75029451e9");
+  EXPECT_EQ(
+      FormatUuid(MakeKeyId(IdKey(0), second, {(uint64_t{1} << 44) - 4, 4095, (1u << 18) - 1})),
+      "84b44ae2-f88d-448d-9eef-c7a52c869e71");
 }
 
 TEST(KeyIdTest, IsAVersion4Uuid) {
