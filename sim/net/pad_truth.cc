@@ -1,7 +1,6 @@
 #include "sim/net/pad_truth.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "sim/net/prng.h"
 
@@ -16,10 +15,13 @@ void PadTruth::Fill(size_t link, const BookId& book, uint64_t block, End end, si
   // A word of 8 bytes follows from its number: only those asked for are computed.
   for (size_t done = 0; done < out.size();) {
     const size_t at = offset + done;
-    uint8_t word[8];
-    SeededEntropy::PutWord(Prng::At(seed, at / 8), word);
+    const uint64_t word = Prng::At(seed, at / 8) >> (8 * (at % 8));
     const size_t n = std::min(8 - at % 8, out.size() - done);
-    std::memcpy(out.data() + done, word + at % 8, n);
+    if (n == 8) {
+      SeededEntropy::PutWord(word, std::span<uint8_t, 8>(out.data() + done, 8));  // One store.
+    } else {
+      SeededEntropy::PutWord(word, out.subspan(done, n));
+    }
     done += n;
   }
   if (end == End::kFirst || unequal_.empty() || !unequal_.contains({link, book, block})) return;

@@ -107,6 +107,7 @@ TEST(WorldTest, TheSameSeedGivesTheSameTrace) {
   const RunResult b = World(5, std::nullopt, into(second)).Run();
   EXPECT_EQ(a.trace_hash, b.trace_hash);
   EXPECT_TRUE(first == second);
+  EXPECT_EQ(a.trace_hash, World(5, std::nullopt, {}, Watch::kTraceOnly).Run().trace_hash);
   EXPECT_NE(a.trace_hash, World(6, std::nullopt).Run().trace_hash);
 }
 
