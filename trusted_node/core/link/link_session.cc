@@ -73,6 +73,13 @@ void LinkEnd::Impl::OnHello(Instant now, const LinkHello& hello, LinkOutbox& out
   }
   heard = hello.own;
   const bool fresh = hello.echo == own;
+  if (fresh && open && peer != hello.own) {
+    // A new start of the peer, or a late hello of an older one: they look alike. Were it believed,
+    // coming back from an older one would leave the peer with leases of this very session that are
+    // burnt here. Under new bits only a living peer answers.
+    EndSession(now, out);
+    return;
+  }
   if (fresh) {
     if (!open || peer != hello.own) OpenSession(now, hello.own);
     HearMarks(hello.books, out);

@@ -126,6 +126,33 @@ TEST(LinkEndTest, ARestartOfOneEndEndsTheLeasesAtBoth) {
   EXPECT_GT(pair.high->SendableBytes(), 0u);
 }
 
+// The shortest counterexample of tests/model/links.py with `go_back`.
+TEST(LinkEndTest, ALateHelloOfAnOlderStartLeavesNoLeaseThatOneEndAloneHolds) {
+  LinkPair pair;
+  pair.Give(kBook, 0, 100);
+  pair.Settle();
+  pair.low->OnConnected(pair.now, pair.low);
+  for (const LinkMessage& m : pair.low.TakeSent()) pair.high->OnMessage(pair.now, m, pair.high);
+  const std::vector<LinkMessage> late = pair.high.TakeSent();
+  ASSERT_FALSE(Only<LinkHello>(late).empty());
+  pair.high.Crash();
+  pair.high.Start();
+  pair.Connect();
+  pair.Run(Duration::Seconds(1));
+  ASSERT_GT(pair.high->SendableBytes(), 0u);
+  for (const LinkMessage& m : late) pair.low->OnMessage(pair.now, m, pair.low);
+  pair.Run(Duration::Seconds(1));
+  EXPECT_EQ(pair.low->session(), pair.high->session());
+  EXPECT_EQ(pair.low->Levels().send_open_bytes, pair.high->Levels().receive_open_bytes);
+  EXPECT_EQ(pair.high->Levels().send_open_bytes, pair.low->Levels().receive_open_bytes);
+  for (TestEnd* from : {&pair.low, &pair.high}) {
+    TestEnd& to = from == &pair.low ? pair.high : pair.low;
+    auto sent = (*from)->TakeForSending(pair.now, 100);
+    ASSERT_TRUE(sent.ok()) << sent.status();
+    EXPECT_TRUE(to->TakeForReceiving(to->session(), sent->ranges).ok());
+  }
+}
+
 TEST(LinkEndTest, ARequestLeavesOnceItsMarkIsDurable) {
   LinkPair pair;
   pair.Give(kBook, 0, 20);
