@@ -51,7 +51,7 @@ struct LinkLeaseRequest {  // From the allocator.
   LinkId link;
   Session session = {};
   Direction direction = Direction::kFromAllocator;
-  uint64_t number = 0;  // Grows by one for each direction within a session.
+  uint64_t number = 0;  // Grows by one for each direction, through all sessions of a start.
   BookId book;
   std::vector<Range> blocks = {};
   Mac mac = {};

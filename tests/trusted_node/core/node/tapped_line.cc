@@ -34,7 +34,8 @@ std::vector<uint8_t> Clear(const SecretBytes& secret) {
 
 std::vector<uint8_t> PadBook::Block(size_t link, const BookId& book, uint64_t block) const {
   const auto it = exchanged_.find({link, book, block});
-  return it != exchanged_.end() ? it->second : truth_.Block(link, book, block, End::kFirst);
+  if (it != exchanged_.end()) return it->second;
+  return Clear(truth_.Block(link, book, block, End::kFirst));
 }
 
 std::vector<uint8_t> PadBook::Gather(size_t link, const std::vector<PadRange>& ranges) const {
@@ -144,7 +145,7 @@ void TappedLine::Release(size_t node, Output output) {
   std::visit(
       Overload{[&](SendToPeer& send) { Send(node, send.peer, send.message); },
                [](PadBlockTaken& taken) { KEYHOP_CHECK(taken.status.ok(), "room for all pads"); },
-               [](StatusAnswered&) {},
+               [](StatusAnswered&) {}, [](LinkSwitchDone&) {},
                [&](KeysAnswered& answer) { OnKeys(answer.token, std::move(answer.outcome)); },
                [&](AlarmRaised& alarm) { alarms_.push_back(alarm.kind + ": " + alarm.text); }},
       output);
