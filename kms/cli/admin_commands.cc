@@ -117,6 +117,13 @@ void Show(const Options& options, const pb::ListPoolsResponse& answer) {
   PrintRows(options, table, "pools");
 }
 
+void Show(const Options& options, const pb::RotateStoreKeyResponse& answer) {
+  Table table(
+      {{"store_key_number", "Store key in force, number"}, {"took_seconds", "Took, seconds"}});
+  table.Add({Cell::Number(answer.store_key_number()), Cell::Real(Seconds(answer.took()), 3)});
+  PrintOne(options, table);
+}
+
 template <typename Request, typename Answer>
 int Call(const Options& options, const Connection& node,
          grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Answer*),
@@ -147,6 +154,8 @@ int RunAdmin(const Options& options, const Connection& node) {
       request.set_up(options.command == Command::kLinkUp);
       return Call(options, node, &Stub::SetLink, request);
     }
+    case Command::kRotateStoreKey:
+      return Call(options, node, &Stub::RotateStoreKey, pb::RotateStoreKeyRequest());
     default:
       return Call(options, node, &Stub::GetStatus, pb::GetStatusRequest());
   }

@@ -17,7 +17,9 @@ constexpr char kAbout[] =
     "  at B's node   keyhop key fetch A KEY_ID   prints the same key\n"
     "\n"
     "Who you are is what your certificate says: an SAE's certificate draws and fetches keys,\n"
-    "an operator's certificate lists nodes, links and pools and takes links down.";
+    "an operator's certificate lists nodes, links and pools, takes links down (until they are "
+    "taken\n"
+    "up again, also over restarts) and replaces the store key.";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -108,6 +110,11 @@ void AddOperatorCommands(CLI::App& app, Options& o) {
         ->add_option("ID", o.link, "ID of the link, as `keyhop links` shows it")
         ->required();
   }
+  CLI::App* store = app.add_subcommand("store", "The node's store (operator)");
+  store->require_subcommand(1);
+  store->fallthrough();
+  AddCommand(*store, o, Command::kRotateStoreKey, "rotate-key",
+             "Replace the store key now: old copies of the store then open no consumed key");
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ enum class Command {
   kLinks,
   kPools,
   kLinkDown,
-  kLinkUp
+  kLinkUp,
+  kRotateStoreKey
 };
 
 struct Options {

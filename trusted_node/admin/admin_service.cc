@@ -1,5 +1,6 @@
 #include "trusted_node/admin/admin_service.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <optional>
@@ -16,6 +17,16 @@ constexpr std::chrono::seconds kSnapshotWait{5};
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+}
+
+// Whether `node` told by link state that its end of the link is up.
+bool SaysUp(const NodeSnapshot& snapshot, const NodeId& node, const LinkId& id) {
+  for (const LinkState& state : snapshot.database) {
+    if (state.origin != node) continue;
+    return std::any_of(state.links.begin(), state.links.end(),
+                       [&](const LinkAdvert& link) { return link.link == id && link.up; });
+  }
+  return false;
 }
 
 void Fill(google::protobuf::Duration& out, Duration duration) {
@@ -95,7 +106,19 @@ class AdminService final : public admin::v1::Admin::Service {
     if (const absl::Status set = hooks_.set_link(id, request->up()); !set.ok()) {
       return ToGrpc(set);
     }
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
     FillLink(*snapshot, id, *response->mutable_link());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status RotateStoreKey(grpc::ServerContext* context, const admin::v1::RotateStoreKeyRequest*,
+                              admin::v1::RotateStoreKeyResponse* response) override {
+    if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);
+    const Instant began = hooks_.now();
+    const absl::StatusOr<uint64_t> number = hooks_.rotate_store_key();
+    if (!number.ok()) return ToGrpc(number.status());
+    response->set_store_key_number(*number);
+    Fill(*response->mutable_took(), hooks_.now() - began);
     return grpc::Status::OK;
   }
 
@@ -118,8 +141,10 @@ class AdminService final : public admin::v1::Admin::Service {
     const auto connected = snapshot.peers.find(peer);
     out.set_id(id.value);
     out.set_peer_id(peer.value);
-    out.set_up(levels.session_open && connected != snapshot.peers.end() && connected->second);
-    out.set_admin_up(hooks_.link_wanted_up(id));
+    const bool admin_up = !snapshot.links_down.contains(id);
+    out.set_up(admin_up && levels.session_open && connected != snapshot.peers.end() &&
+               connected->second && SaysUp(snapshot, peer, id));
+    out.set_admin_up(admin_up);
     out.set_session_open(levels.session_open);
     out.set_qber(static_cast<double>(levels.qber_ppm) / 1e6);
     out.set_key_rate_bps(static_cast<double>(levels.rate_bps));

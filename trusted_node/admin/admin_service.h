@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kms/base/instant.h"
 #include "kms/crypto/secure_heap.h"
 #include "trusted_node/core/node/port.h"
@@ -19,10 +20,11 @@ namespace keyhop {
 struct AdminHooks {
   // OK if the caller's certificate is an operator's.
   std::function<absl::Status(const grpc::ServerContextBase&)> check_operator;
-  // Passes an operator's wish to the link's QKD modules. NOT_FOUND: no such link here; UNAVAILABLE:
-  // no module is attached (the wish is kept for the next one that attaches).
+  // Takes a link out of use or back into it, for good when it returns OK. NOT_FOUND: no such link
+  // here; UNAVAILABLE: it is not known whether that is done.
   std::function<absl::Status(const LinkId&, bool up)> set_link;
-  std::function<bool(const LinkId&)> link_wanted_up;
+  // Replaces the store key; returns the new one's number.
+  std::function<absl::StatusOr<uint64_t>()> rotate_store_key;
   std::function<bool()> ready;
   std::string version;
   SecureHeap secure_heap;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -19,10 +20,12 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "kms/ak/grpc_service.h"
 #include "kms/ak/rest_server.h"
+#include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
 #include "kms/crypto/os_entropy.h"
 #include "kms/storage/rocks_store.h"
 #include "kms/storage/sealed_store.h"
+#include "kms/storage/secret_file.h"
 #include "kms/tls/grpc_credentials.h"
 #include "trusted_node/admin/admin_service.h"
 #include "trusted_node/daemon/core_loop.h"
@@ -68,11 +71,23 @@ absl::Status MakeStateDir(const std::string& path) {
   return absl::OkStatus();
 }
 
+// Before any of them is read.
+absl::Status CheckSecretFiles(const Config& config) {
+  KEYHOP_RETURN_IF_ERROR(At("node.kek_file", CheckSecretFile(config.node().kek_file())));
+  KEYHOP_RETURN_IF_ERROR(At("tls.node_key", CheckSecretFile(config.tls().node_key())));
+  for (const config::v1::Link& link : config.links()) {
+    KEYHOP_RETURN_IF_ERROR(At(absl::StrCat("link_key_file of link ", link.id()).c_str(),
+                              CheckSecretFile(link.link_key_file())));
+  }
+  return absl::OkStatus();
+}
+
 void Log(absl::string_view line) { spdlog::info("{}", std::string(line)); }
 
 }  // namespace
 
 absl::Status CheckFiles(const Config& config) {
+  KEYHOP_RETURN_IF_ERROR(CheckSecretFiles(config));
   for (const std::string& ca :
        {config.tls().node_ca(), config.tls().sae_ca(), config.tls().operator_ca()}) {
     KEYHOP_RETURN_IF_ERROR(CheckPemFiles(FilesFor(config, ca)));
@@ -103,6 +118,7 @@ struct Daemon::Impl {
   HttpsConfig HttpsFor(const std::string& address, const std::string& client_ca,
                        CertificateKind clients) const;
   HttpsSite::Page Metrics();
+  absl::Status SwitchLink(const LinkId& link, bool up);
   void Stop();
 
   const Config config;
@@ -113,6 +129,7 @@ struct Daemon::Impl {
   DiskFileOps files;
   GrpcPeers peers;
   std::atomic<bool> ready = false;
+  Mutex switching;  // A link, by an operator.
 
   // In the order of use; a later one may use those before it.
   std::unique_ptr<RocksStore> rocks;
@@ -191,6 +208,8 @@ absl::Status Daemon::Impl::MakeCore() {
 
   Kq1Options kq1_options;
   kq1_options.links = Kq1LinksOf(config);
+  const std::set<LinkId> down = machine->Snapshot(MonotonicNow()).links_down;
+  for (Kq1Link& link : kq1_options.links) link.admin_up = !down.contains(link.id);
   kq1_options.identify = [this](const grpc::AuthContext& context) -> absl::StatusOr<std::string> {
     KEYHOP_ASSIGN_OR_RETURN(const ModuleId module, peers.PeerModule(context));
     return module.value;
@@ -236,11 +255,12 @@ absl::Status Daemon::Impl::Listen() {
     const auto caller = peers.PeerOperator(*context.auth_context());
     return caller.ok() ? absl::OkStatus() : absl::PermissionDeniedError(caller.status().message());
   };
-  hooks.set_link = [this](const LinkId& link, bool up) { return kq1->SetLink(link, up); };
-  hooks.link_wanted_up = [this](const LinkId& link) {
-    const auto status = kq1->Status();
-    const auto found = status.find(link);
-    return found == status.end() || found->second.admin_up;
+  hooks.set_link = [this](const LinkId& link, bool up) { return SwitchLink(link, up); };
+  hooks.rotate_store_key = [this]() -> absl::StatusOr<uint64_t> {
+    KEYHOP_RETURN_IF_ERROR(sealed->Rotate());
+    const uint64_t number = sealed->store_key_number();
+    spdlog::info("the store key was replaced: number {}", number);
+    return number;
   };
   hooks.ready = [this] { return ready.load(); };
   hooks.version = kVersion;
@@ -266,6 +286,21 @@ absl::Status Daemon::Impl::Listen() {
                                                    tls.operator_ca(), admin_service.get(), limits));
   client_servers.push_back(std::move(admin_server));
   return StartHttps();
+}
+
+// The record first, then the modules, and one call after the other: both say the same at the end.
+absl::Status Daemon::Impl::SwitchLink(const LinkId& link, bool up) {
+  MutexLock lock(switching);
+  auto promise = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> future = promise->get_future();
+  loop->SwitchLink(link, up,
+                   [promise](absl::Status status) { promise->set_value(std::move(status)); });
+  if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
+    return absl::UnavailableError("the core did not answer in time; retry");
+  }
+  KEYHOP_RETURN_IF_ERROR(future.get());
+  spdlog::info("link {}: {} by an operator", link.value, up ? "up" : "down");
+  return kq1->SetLink(link, up);
 }
 
 HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string& client_ca,
@@ -388,6 +423,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config,
 void Daemon::Stop() { impl_->Stop(); }
 
 absl::Status Daemon::ReloadTls() {
+  KEYHOP_RETURN_IF_ERROR(CheckSecretFiles(impl_->config));
   absl::Status status = impl_->rest->ReloadTls();
   status.Update(impl_->metrics->ReloadTls());
   return status;

@@ -51,7 +51,10 @@ struct Kq1Server::Impl final : ModuleHost {
   };
 
   explicit Impl(Kq1Options o) : options(std::move(o)) {
-    for (const Kq1Link& link : options.links) links[link.id].config = link;
+    for (const Kq1Link& link : options.links) {
+      links[link.id].config = link;
+      links[link.id].admin_up = link.admin_up;
+    }
   }
 
   std::optional<pb::Refused> Admit(const std::string& module, const pb::Attach& attach,

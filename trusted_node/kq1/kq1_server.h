@@ -25,6 +25,7 @@ struct Kq1Link {
   NodeId peer;
   std::set<std::string> modules;      // IDs, as in their certificates.
   uint32_t block_bytes_max = 65'536;  // Largest key block, in bytes.
+  bool admin_up = true;               // What an operator said last.
 };
 
 struct Kq1Options {
@@ -63,8 +64,8 @@ class Kq1Server {
   void Start(NodePort& node);
   void Stop();
 
-  // An operator's command, handed to the link's modules, now and when they attach. Lost by a
-  // restart. NOT_FOUND: no such link here.
+  // An operator's command, handed to the link's modules, now and when they attach. Whoever calls
+  // keeps it over a restart. NOT_FOUND: no such link here.
   absl::Status SetLink(const LinkId& link, bool up);
   std::map<LinkId, Kq1LinkStatus> Status() const;
   // Streams that were ended with a Refused since the start.

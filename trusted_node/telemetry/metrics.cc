@@ -53,6 +53,10 @@ const std::vector<Named>& NamedCounters() {
   static const auto* named = new std::vector<Named>{
       {"draws_ok", "keyhop_draws_total", {{"result", "ok"}}, kDraws},
       {"draws_refused", "keyhop_draws_total", {{"result", "refused"}}, kDraws},
+      {"draws_waited",
+       "keyhop_draws_waited_total",
+       {},
+       "Get key requests that had to wait for their pair to be filled."},
       {"fetches_ok", "keyhop_fetches_total", {{"result", "ok"}}, kFetches},
       {"fetches_refused", "keyhop_fetches_total", {{"result", "refused"}}, kFetches},
       {"keys_drawn", "keyhop_keys_drawn_total", {}, "Keys handed to masters."},
@@ -106,6 +110,8 @@ std::string MetricsText(const NodeSnapshot& snapshot, const BuildInfo& build, si
     };
     page.Gauge("keyhop_link_module_up", "1 if the QKD modules say the link makes key.", labels,
                levels.module_up);
+    page.Gauge("keyhop_link_admin_up", "0 while an operator keeps the link out of use.", labels,
+               !snapshot.links_down.contains(id));
     page.Gauge("keyhop_link_session_open", "1 if both ends agreed on a session.", labels,
                levels.session_open);
     page.Gauge("keyhop_link_qber_ratio", "Quantum bit error rate.", labels,
@@ -149,6 +155,8 @@ std::string MetricsText(const NodeSnapshot& snapshot, const BuildInfo& build, si
     }
   }
   if (shown > pairs_max) pool("other", open, stock);
+  page.Gauge("keyhop_lease_memory_bytes", "Open leases of pads and streams in memory.", {},
+             static_cast<double>(snapshot.leased_bytes));
   page.Gauge("keyhop_streams_served", "Pair streams whose source was heard since the start.", {},
              static_cast<double>(snapshot.served_streams));
 

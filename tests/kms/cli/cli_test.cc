@@ -80,8 +80,16 @@ class FakeAdmin final : public admin::Admin::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status RotateStoreKey(grpc::ServerContext*, const admin::RotateStoreKeyRequest*,
+                              admin::RotateStoreKeyResponse* answer) override {
+    answer->set_store_key_number(++store_key_);
+    answer->mutable_took()->set_nanos(20'000'000);
+    return grpc::Status::OK;
+  }
+
  private:
   bool up_ = true;
+  uint64_t store_key_ = 6;
 };
 
 struct Ran {
@@ -287,6 +295,14 @@ TEST_F(CliTest, ListsNodesLinksAndPools) {
   EXPECT_THAT(links.out, HasSubstr("1.5 MiB"));
   EXPECT_THAT(links.out, HasSubstr("0.0123"));
   EXPECT_THAT(As("operator", {"pools"}).out, HasSubstr("kme-a > kme-c > kme-b"));
+}
+
+TEST_F(CliTest, ReplacesTheStoreKey) {
+  const Ran json = As("operator", {"--json", "store", "rotate-key"});
+  EXPECT_EQ(json.code, 0) << json.err;
+  EXPECT_EQ(json.out, "{\"store_key_number\":7,\"took_seconds\":0.020}\n");
+  EXPECT_THAT(As("operator", {"store", "rotate-key"}).out, HasSubstr("  8\n"));
+  EXPECT_EQ(As("operator", {"store"}).code, 2);
 }
 
 TEST_F(CliTest, TakesLinksDownAndUp) {

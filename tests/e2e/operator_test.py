@@ -1,0 +1,172 @@
+"""What an operator says and sets: links out of use, the store key, files, and who is in the way."""
+import glob
+import json
+import os
+import stat
+import subprocess
+import threading
+import time
+
+import world
+
+LINK = "n1-n2"
+
+
+class Operator:
+    def __init__(self, demo):
+        self.demo = demo
+
+    def run(self, node, *words):
+        who = self.demo.world["operator"]
+        return subprocess.run(
+            [os.path.join(self.demo.options.bin, "keyhop"), "--node",
+             self.demo.node(node)["admin"], "--ca", self.demo.world["ca"], "--cert", who["cert"],
+             "--key", who["key"], "--json", *words], capture_output=True, text=True, timeout=60)
+
+    def ask(self, node, *words):
+        done = self.run(node, *words)
+        world.expect(done.returncode == 0, f"{words} at {node}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def link(self, node):
+        return next(link for link in self.ask(node, "links")["links"] if link["id"] == LINK)
+
+    def wait_until(self, what, condition):
+        deadline = time.monotonic() + world.AGAIN_WITHIN_S
+        while not condition():
+            world.expect(time.monotonic() < deadline, f"not within time: {what}")
+            time.sleep(0.1)
+
+    def wait_until_up(self, node):
+        self.wait_until(f"{node} answers", lambda: self.run(node, "status").returncode == 0)
+
+
+def check_modes(demo):
+    """Everything secret that our scripts make is closed to others."""
+    pki = os.path.join(demo.run_dir, "pki")
+    secrets = [path for path in glob.glob(f"{pki}/**", recursive=True)
+               if path.endswith(".key") or os.path.basename(path) == "kek"]
+    world.expect(len(secrets) > 20, f"only {len(secrets)} secrets found in {pki}")
+    for path in secrets:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        world.expect(mode == 0o600, f"{path} has mode {mode:04o}")
+
+
+def check_link_down(demo, operator):
+    operator.ask("n1", "link", "down", LINK)
+    operator.wait_until("the other end hears of it", lambda: not operator.link("n2")["up"])
+    world.expect(operator.link("n2")["admin_up"], "n2's own operator said nothing")
+    demo.kill("n1")
+    demo.restart("n1")
+    operator.wait_until_up("n1")
+    link = operator.link("n1")
+    world.expect(not link["admin_up"] and not link["up"], f"after a restart: {link}")
+    world.wait_until_all_deliver(demo)
+    for pool in operator.ask("n1", "pools")["pools"]:
+        world.expect(pool["last_path"][:2] != ["n1", "n2"], f"a path over {LINK}: {pool}")
+    unknown = operator.run("n1", "link", "down", "nowhere")
+    world.expect(unknown.returncode == 3, f"an unknown link: {unknown.returncode}")
+    operator.ask("n1", "link", "up", LINK)
+    for node in ("n1", "n2"):
+        operator.wait_until(f"{LINK} is up at {node}", lambda: operator.link(node)["up"])
+    demo.kill("n1")
+    demo.restart("n1")
+    operator.wait_until_up("n1")
+    world.expect(operator.link("n1")["admin_up"], "up did not survive a restart")
+    world.wait_until_all_deliver(demo)
+
+
+def check_rotation(demo, operator):
+    """The store key is replaced while keys are drawn at the same node."""
+    folder = os.path.join(demo.run_dir, "state", "n1")
+
+    def key_file():
+        names = glob.glob(os.path.join(folder, "store-key.*"))
+        world.expect(len(names) == 1, f"store key files: {names}")
+        with open(names[0], "rb") as f:
+            return f.read()
+
+    stop, wrong, count = threading.Event(), [], [0]
+
+    def draw():
+        clients = {sae: world.Rest(demo, sae) for sae in ("sae-1", "sae-2")}
+        while not stop.is_set():
+            why = world.draw_and_fetch(clients, "sae-2", "sae-1")
+            count[0] += why is None
+            # An empty pool is no fault of the rotation.
+            if why is not None and "503" not in why:
+                wrong.append(why)
+
+    drawer = threading.Thread(target=draw)
+    drawer.start()
+    numbers, files = [], [key_file()]
+    for _ in range(10):
+        numbers.append(operator.ask("n1", "store", "rotate-key")["store_key_number"])
+        files.append(key_file())
+    stop.set()
+    drawer.join()
+    world.expect(not wrong, f"draws during rotations: {wrong[:3]}")
+    world.expect(count[0] > 0, "nothing was drawn during the rotations")
+    world.expect(numbers == list(range(numbers[0], numbers[0] + 10)), f"numbers: {numbers}")
+    world.expect(len(set(files)) == 11, "a rotation left the store key file as it was")
+    demo.kill("n1")
+    demo.restart("n1")
+    operator.wait_until_up("n1")
+    world.wait_until_all_deliver(demo)
+    return count[0]
+
+
+def start_by_hand(demo, path):
+    """(exit code, what it said, seconds) of a keyhopd that cannot start."""
+    started = time.monotonic()
+    done = subprocess.run([os.path.join(demo.options.bin, "keyhopd"), "--config", path],
+                          capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr, time.monotonic() - started
+
+
+def check_who_is_in_the_way(demo):
+    path = demo.processes["n1"]["argv"][2]
+    pid = demo.processes["n1"]["pid"]
+    code, said, seconds = start_by_hand(demo, path)
+    world.expect(code == 1 and f"process {pid} (keyhopd)" in said, f"store lock: {code} {said}")
+    world.expect(9 < seconds < 30, f"the store's lock was tried for {seconds:.1f} s, not 10")
+    # With a store of its own it meets the ports.
+    with open(path) as f:
+        text = f.read()
+    beside = os.path.join(demo.options.work, "beside.yaml")
+    with open(beside, "w") as f:
+        f.write(text.replace(f"state_dir: {demo.run_dir}/state/n1",
+                             f"state_dir: {demo.options.work}/beside\n  start_retry_window: 1s"))
+    code, said, seconds = start_by_hand(demo, beside)
+    world.expect(code == 1 and f"held by process {pid} (keyhopd)" in said, f"port: {code} {said}")
+    world.expect(1 <= seconds < 20, f"the port was tried for {seconds:.1f} s, not 1")
+
+
+def check_open_secret(demo, operator):
+    pki = os.path.join(demo.run_dir, "pki")
+    path = demo.processes["n1"]["argv"][2]
+    demo.kill("n1")
+    for secret in (f"{pki}/nodes/n1/kek", f"{pki}/nodes/n1/node.key", f"{pki}/links/{LINK}.key"):
+        os.chmod(secret, 0o644)
+        code, said, _ = start_by_hand(demo, path)
+        world.expect(code == 2 and secret in said and "chmod 600" in said, f"{code} {said}")
+        os.chmod(secret, 0o600)
+    demo.restart("n1")
+    operator.wait_until_up("n1")
+    world.wait_until_all_deliver(demo)
+
+
+def test():
+    options = world.parse_arguments()
+    with world.Demo(options).start() as demo:
+        demo.wait_until_up()
+        operator = Operator(demo)
+        check_modes(demo)
+        check_link_down(demo, operator)
+        drawn = check_rotation(demo, operator)
+        check_who_is_in_the_way(demo)
+        check_open_secret(demo, operator)
+        print(f"{drawn} keys during 10 rotations of the store key")
+
+
+world.main(test)
