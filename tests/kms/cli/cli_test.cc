@@ -300,7 +300,7 @@ TEST_F(CliTest, ListsNodesLinksAndPools) {
 TEST_F(CliTest, ReplacesTheStoreKey) {
   const Ran json = As("operator", {"--json", "store", "rotate-key"});
   EXPECT_EQ(json.code, 0) << json.err;
-  EXPECT_EQ(json.out, "{\"store_key_number\":7,\"took_seconds\":0.020}\n");
+  EXPECT_EQ(json.out, "{\"store_key_number\":7,\"took_seconds\":0.02}\n");
   EXPECT_THAT(As("operator", {"store", "rotate-key"}).out, HasSubstr("  8\n"));
   EXPECT_EQ(As("operator", {"store"}).code, 2);
 }

@@ -67,9 +67,10 @@ class NodeConfigTest : public ::testing::Test {
  protected:
   NodeConfigTest() {
     for (const char* ca : {"nodes", "saes", "operators"}) certs_.AddCa(ca);
-    certs_.Add("node", {.ca = "nodes", .alt_names = "URI:keyhop://node/node-a"});
-    certs_.Add("peer", {.ca = "nodes", .alt_names = "URI:keyhop://node/node-b"});
-    certs_.Add("foreign", {.ca = "saes", .alt_names = "URI:keyhop://node/node-b"});
+    certs_.Add("node", {.ca = "nodes", .common_name = "", .alt_names = "URI:keyhop://node/node-a"});
+    certs_.Add("peer", {.ca = "nodes", .common_name = "", .alt_names = "URI:keyhop://node/node-b"});
+    certs_.Add("foreign",
+               {.ca = "saes", .common_name = "", .alt_names = "URI:keyhop://node/node-b"});
     for (const char* key : {"node", "peer", "foreign"}) {
       EXPECT_EQ(chmod(certs_.Path(absl::StrCat(key, ".key")).c_str(), 0600), 0);
     }
