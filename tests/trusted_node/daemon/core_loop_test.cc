@@ -39,6 +39,10 @@ class FakeMachine final : public CoreMachine {
       effects.seq = ++seq_;
       effects.writes.push_back(NodeRecord{seq_});
       effects.outputs.push_back({seq_, PadBlockTaken{block->token, absl::OkStatus()}});
+    } else if (LinkSwitched* link = std::get_if<LinkSwitched>(&input)) {
+      effects.seq = ++seq_;
+      effects.writes.push_back(LinkDownRecord{link->link, link->up});
+      effects.outputs.push_back({seq_, LinkSwitchDone{link->token, absl::OkStatus()}});
     } else if (std::holds_alternative<DeadlineReached>(input)) {
       ++deadlines;
       next_ = deadlines < 3 ? std::optional(now + Duration::Millis(1)) : std::nullopt;
@@ -212,6 +216,19 @@ TEST_F(CoreLoopTest, ABlockIsTakenWhenItIsDurable) {
                       [&](absl::Status status) { taken.set_value(std::move(status)); });
   log_.WaitForBatches(1);
   auto future = taken.get_future();
+  EXPECT_NE(future.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  log_.Hold(false);
+  EXPECT_TRUE(future.get().ok());
+}
+
+TEST_F(CoreLoopTest, ALinkIsSwitchedWhenThatIsDurable) {
+  log_.Hold(true);
+  Start();
+  std::promise<absl::Status> done;
+  auto future = done.get_future();
+  loop_->SwitchLink(LinkId("l"), false,
+                    [&](absl::Status status) { done.set_value(std::move(status)); });
+  log_.WaitForBatches(1);
   EXPECT_NE(future.wait_for(std::chrono::seconds(0)), std::future_status::ready);
   log_.Hold(false);
   EXPECT_TRUE(future.get().ok());
