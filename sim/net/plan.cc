@@ -182,7 +182,6 @@ NodeConfig Plan::ConfigOf(size_t node) const {
   // By the seed alone: these must not move what else it draws.
   config.delivery.draw_wait = Duration::Seconds(static_cast<int64_t>(seed % 3));
   if (seed % 4 == 1) config.lease_memory_bytes_max = 16 * 1024;
-  config.burn_open_leases_on_start = seed % 8 == 2;
   for (const SaePlan& sae : saes) {
     if (sae.node == node) config.routing.saes.push_back(sae.id);
   }

@@ -112,8 +112,11 @@ bool NodeCore::Impl::InUse(const SourceEntry& entry) const {
 
 uint64_t NodeCore::Impl::TargetOf(const NodeId&, const SourceEntry& entry) const {
   uint64_t target = InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
-  // Half of a target is leased ahead.
-  if (leases_scarce) target = std::min(target, 2 * config.stream.lease_bytes_min);
+  if (leases_scarce) {
+    // Half of a target is leased ahead: room for a key of any size, or no draw would succeed.
+    const uint64_t key_bytes = config.delivery.max_key_size_bits / 8;
+    target = std::min(target, 2 * std::max(config.stream.lease_bytes_min, 2 * key_bytes));
+  }
   if (!entry.waiting.empty()) {
     // Twice, since a key does not go over the end of a run of bytes that touch.
     target = std::max(target, 4 * entry.waiting.front().need_bytes);

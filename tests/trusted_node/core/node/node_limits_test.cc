@@ -135,6 +135,19 @@ TEST(LeaseMemoryTest, AllLeasesTogetherStayNearTheBudgetAndNothingStops) {
   EXPECT_TRUE(Delivers(world, "b", "a"));
 }
 
+TEST(LeaseMemoryTest, WithTheBudgetUsedUpAKeyIsAtHandStill) {
+  NodeWorld world({"a", "b"}, [](NodeConfig& config) {
+    config.lease_memory_bytes_max = 1;
+    config.stream.lease_bytes_min = 4;
+  });
+  world.MakePads(64 * 1024);
+  EXPECT_NE(world.RefusalOf(world.Draw("a", "b")), nullptr);  // Nobody asked before.
+  for (int i = 0; i < 5; ++i) {
+    world.Run(Duration::Seconds(3));
+    EXPECT_EQ(world.Keys(world.Draw("a", "b")).keys.size(), 1u);
+  }
+}
+
 // A key that a drew is fetched at b after b's restart.
 std::optional<Refusal> FetchAfterRestart(bool burn) {
   NodeWorld world({"a", "b"}, [burn](NodeConfig& config) {
