@@ -243,6 +243,11 @@ absl::StatusOr<TakenPads> LinkEnd::TakeForReceiving(const Session& session,
   if (ranges.empty() || ranges.size() > kFrameRangesMax) {
     return absl::FailedPreconditionError("a frame with no or too many pad ranges");
   }
+  if (const auto before = i.unjudged ? i.receive.find(*i.unjudged) : i.receive.end();
+      before != i.receive.end()) {
+    before->second.TagPassed();
+  }
+  i.unjudged.reset();
   // First all is checked, so that a bad frame takes nothing away.
   std::map<uint64_t, IntervalSet> named;
   std::vector<Range> located;
@@ -279,6 +284,7 @@ absl::StatusOr<TakenPads> LinkEnd::TakeForReceiving(const Session& session,
     i.burnt_bytes += lease->second.free_bytes();
     i.receive.erase(lease);
   }
+  i.unjudged = ranges.front().lease;
   taken.s = all.Slice(0, kTagPartBytes);
   taken.pad = all.Slice(kTagPartBytes, total - kTagPartBytes);
   return taken;
@@ -287,7 +293,13 @@ absl::StatusOr<TakenPads> LinkEnd::TakeForReceiving(const Session& session,
 void LinkEnd::OnFailedTag(Instant now, LinkOutbox& out) {
   Impl& i = *impl_;
   ++i.failed_tags;
-  if (i.open && ++i.failed_in_session >= i.config.failed_tags_max) i.EndSession(now, out);
+  const auto lease = i.unjudged ? i.receive.find(*i.unjudged) : i.receive.end();
+  // A rare frame would need minutes to fail often enough: one lease whose r is unequal is enough.
+  const bool unequal_r = lease != i.receive.end() && lease->second.TagFailed();
+  i.unjudged.reset();
+  if (i.open && (++i.failed_in_session >= i.config.failed_tags_max || unequal_r)) {
+    i.EndSession(now, out);
+  }
   i.Finish(now, out);
 }
 

@@ -122,8 +122,8 @@ class LinkEnd {
   // before, or malformed.
   absl::StatusOr<TakenPads> TakeForReceiving(const Session& session,
                                              std::span<const PadRange> ranges);
-  // A frame whose pads were taken failed its tag. After `failed_tags_max` in a session the session
-  // ends (new random bits, a new hello).
+  // The frame whose pads were taken last failed its tag. After `failed_tags_max` in a session, or
+  // when under one lease the first two fail, the session ends (new random bits, a new hello).
   void OnFailedTag(Instant now, LinkOutbox& out);
   // Burns stock and leases and moves all marks above them (after a rollback alarm).
   void BurnAll(Instant now, LinkOutbox& out);

@@ -127,6 +127,8 @@ struct LinkEnd::Impl {
   bool asked = false;  // The last need said asked for bytes that did not come yet.
   std::optional<Instant> tick_at = {};
 
+  // The lease of the frame taken last, until its tag is judged: OnFailedTag, or the next frame.
+  std::optional<uint64_t> unjudged;
   uint32_t failed_in_session = 0;
   uint64_t failed_tags = 0;
   uint64_t ignored_messages = 0;

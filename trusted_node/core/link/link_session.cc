@@ -21,6 +21,7 @@ void LinkEnd::Impl::BurnLeases() {
   burnt_bytes += SendFree() + ReceiveFree();
   send.clear();
   receive.clear();
+  unjudged.reset();
   for (auto& p : pending) {
     if (p) burnt_bytes += SizeOf(p->blocks);
     p.reset();

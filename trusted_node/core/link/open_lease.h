@@ -60,12 +60,18 @@ class SendLease {
 class ReceiveLease {
  public:
   static constexpr size_t kGapsMax = 1024;
+  static constexpr uint32_t kFailedTagsOfUnequalR = 2;
 
   ReceiveLease(BookId book, std::vector<LeasedBlock> blocks);
 
   const BookId& book() const { return book_; }
   uint64_t free_bytes() const { return size_ - used_.size(); }
   const SecretBytes& r() const { return r_; }
+  // A frame under this r passed its tag: both ends have the same r.
+  void TagPassed() { r_proven_ = true; }
+  // One failed. True once so many failed, and none passed, that the ends' r must differ (their
+  // modules gave unequal blocks): nothing passes under it any more.
+  bool TagFailed() { return !r_proven_ && ++failed_tags_ >= kFailedTagsOfUnequalR; }
   // Whether nothing can come any more: only a tail shorter than a tag's s is unused.
   bool Spent() const;
   // The range within the lease, or an empty one: another book, not of this lease, or any byte of
@@ -88,6 +94,8 @@ class ReceiveLease {
   std::map<uint64_t, uint64_t> block_at_;  // Start within the lease to block number.
   uint64_t size_ = 0;
   SecretBytes r_;
+  bool r_proven_ = false;
+  uint32_t failed_tags_ = 0;
   IntervalSet used_;
 };
 

@@ -188,6 +188,38 @@ TEST(LinkPadsTest, TooManyFailedTagsEndTheSession) {
   EXPECT_GT(pair.low->SendableBytes(), 0u);
 }
 
+// Takes the pads of one frame from low to high at the receiving end.
+void PassFrame(LinkPair& pair) {
+  auto sent = pair.low->TakeForSending(pair.now, 64);
+  ASSERT_TRUE(sent.ok());
+  ASSERT_TRUE(pair.high->TakeForReceiving(pair.high->session(), sent->ranges).ok());
+}
+
+TEST(LinkPadsTest, ALeaseUnderWhichNoTagEverPassedEndsTheSessionSoon) {
+  LinkPair pair = OpenPair();
+  const Session before = pair.high->session();
+  PassFrame(pair);
+  pair.high->OnFailedTag(pair.now, pair.high);
+  EXPECT_EQ(pair.high->session(), before);
+  PassFrame(pair);
+  pair.high->OnFailedTag(pair.now, pair.high);
+  EXPECT_FALSE(pair.high->session_open());
+  pair.Settle();
+  EXPECT_TRUE(pair.high->session_open());
+  EXPECT_EQ(pair.high->session(), pair.low->session());
+}
+
+TEST(LinkPadsTest, OnePassedTagShowsThatBothEndsHaveTheLeasesR) {
+  LinkPair pair = OpenPair();
+  const Session before = pair.high->session();
+  PassFrame(pair);
+  for (uint32_t i = 1; i < pair.high.config.failed_tags_max; ++i) {
+    PassFrame(pair);
+    pair.high->OnFailedTag(pair.now, pair.high);
+  }
+  EXPECT_EQ(pair.high->session(), before);
+}
+
 TEST(LinkPadsTest, WhatIsLeasedHasLeftTheDisk) {
   LinkPair pair = OpenPair();
   const uint64_t in_stock = pair.low->Levels().stock_bytes / 1024;
