@@ -386,8 +386,9 @@ void NodeCore::Impl::Finish() {
       }
     }
     std::vector<NodeId> stirred;
-    for (const auto& [machine, node] : touched) {
+    for (const auto& [machine, node] : std::set<TimerKey>(touched)) {
       if (machine == Machine::kSource) stirred.push_back(node);
+      if (machine == Machine::kLink) ServeQueue(node, links.at(node));
     }
     for (const NodeId& node : stirred) {
       SourceEntry& entry = sources.at(node);
@@ -411,8 +412,14 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
       return routing->NextDeadline();
     case Machine::kAdverts:
       return adverts_at;
-    case Machine::kLink:
-      return links.at(key.second).end->NextDeadline();
+    case Machine::kLink: {
+      const LinkEntry& link = links.at(key.second);
+      std::optional<Instant> next = link.end->NextDeadline();
+      if (link.waiting.empty()) return next;
+      const WaitingFrame& first = link.waiting.front();
+      const Instant over = std::min(first.until, std::max(first.ask_again, now + config.pool.pace));
+      return next ? std::min(*next, over) : over;
+    }
     case Machine::kSource: {
       const SourceEntry& entry = sources.at(key.second);
       std::optional<Instant> next = entry.end->NextDeadline();

@@ -19,16 +19,33 @@
 
 namespace keyhop {
 
+inline constexpr uint32_t kTagPadBytes = 16;  // Of a frame's tag.
+inline constexpr Duration kBackoffMax = Duration::Seconds(2);
+
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
 // wait, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves segments
-// and control, node_status.cc tells.
+// and control, node_queue.cc keeps frames that wait for pads, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
+  // A frame of another source that waits for pads of its next link.
+  struct WaitingFrame {
+    RelayFrame frame;
+    SecretBytes payload;
+    Instant since;
+    Instant until;
+    Instant ask_again;  // When the link is told again that this frame falls short.
+  };
   struct LinkEntry {
     std::unique_ptr<LinkEnd> end;
     bool connected = false;
     bool was_open = false;
     bool down = false;  // By an operator: nothing is relayed over it.
     uint64_t leased_bytes = 0;
+    std::deque<WaitingFrame> waiting = {};
+    // While frames wait: pad bytes that went to them and to this node's own segments, which take
+    // turns, and until when own segments are known to want some.
+    uint64_t passed_bytes = 0;
+    uint64_t own_bytes = 0;
+    Instant own_wants_until = {};
   };
   // A draw that waits for its pair to be filled.
   struct WaitingDraw {
@@ -143,6 +160,15 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   // Counts a machine's leases against the budget again.
   void Account(const TimerKey& key);
 
+  // node_queue.cc
+  void Queue(const NodeId& next, LinkEntry& link, RelayFrame frame, const SecretBytes& payload);
+  // Sends on what waits as far as pads and turns allow, refuses what waited too long.
+  void ServeQueue(const NodeId& next, LinkEntry& link);
+  // Pad bytes that an own segment has to leave to the frame that waits first.
+  uint64_t OwedToQueue(const LinkEntry& link) const;
+  void OwnSegmentWaits(LinkEntry& link);
+  void OwnSegmentWent(LinkEntry& link, uint64_t pad_bytes);
+
   // node_relay.cc
   void SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,
                    WriteSeq after);
@@ -151,6 +177,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void TakeControl(std::variant<StreamMessage, RelayRefusal> body);
   void OnFrame(const NodeId& from, RelayFrame frame);
   void ForwardFrame(RelayFrame frame, const SecretBytes& payload);
+  bool SendOn(const NodeId& next, LinkEntry& link, RelayFrame& frame, const SecretBytes& payload);
   void Refuse(const RelayFrame& frame, RefusalReason reason);
   void DeliverSegment(Segment segment);
   bool InUse(const SourceEntry& entry) const;

@@ -12,12 +12,10 @@ namespace keyhop {
 namespace {
 
 constexpr uint8_t kHopLimit = kPathNodesMax;
-constexpr uint32_t kTagPadBytes = 16;
 // A body below this is not worth the 64 bytes of pad that its relay spends besides.
 constexpr uint32_t kBodyBytesMin = 64;
 // As long as a source may wait for an acknowledgement, refusals are matched to segments.
 constexpr Duration kRelayMemory = Duration::Seconds(60);
-constexpr Duration kBackoffMax = Duration::Seconds(2);
 // Frames of pools that run dry go before those that only top up.
 constexpr uint8_t kPriorityTopUp = 0;
 constexpr uint8_t kPriorityStarving = 1;
@@ -178,10 +176,14 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   const uint64_t overhead = kTagPadBytes + kSegmentHeadBytes;
   const uint8_t priority =
       wish.kind == SegmentKind::kOpening || Starving(entry) ? kPriorityStarving : kPriorityTopUp;
-  const uint64_t reserve = ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes);
+  const uint64_t reserve = std::max(ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
+                                    OwedToQueue(link->second));
   const uint64_t sendable = link->second.end->SendableBytes();
   const uint64_t free = sendable - std::min(sendable, reserve);
-  if (reserve > 0 && free < overhead + kBodyBytesMin) return false;
+  if (reserve > 0 && free < overhead + kBodyBytesMin) {
+    if (priority == kPriorityStarving) OwnSegmentWaits(link->second);
+    return false;
+  }
   if (wish.kind == SegmentKind::kBody && free < overhead + wish.body_bytes &&
       free >= overhead + kBodyBytesMin) {
     wish.body_bytes = static_cast<uint32_t>((free - overhead) / 4 * 4);
@@ -189,7 +191,11 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   auto pads = link->second.end->TakeForSending(
       now, static_cast<uint32_t>(kSegmentHeadBytes) + wish.body_bytes);
   Touch(Machine::kLink, path[1]);
-  if (!pads.ok()) return false;
+  if (!pads.ok()) {
+    if (priority == kPriorityStarving) OwnSegmentWaits(link->second);
+    return false;
+  }
+  OwnSegmentWent(link->second, overhead + wish.body_bytes);
   // The first hop is free: the payload is the pad itself, and nothing of it is sent.
   SecretBytes payload = pads->pad.Duplicate(SecretAccess::ForRelay());
   const NodeId next = path[1];
@@ -266,23 +272,27 @@ void NodeCore::Impl::ForwardFrame(RelayFrame frame, const SecretBytes& payload) 
     return;
   }
   const uint64_t reserve = ReserveFor(frame.priority, payload.size());
-  if (link->second.end->SendableBytes() < reserve + payload.size() + kTagPadBytes && reserve > 0) {
+  const uint64_t wanted = reserve + payload.size() + kTagPadBytes;
+  const bool urgent = frame.priority >= kPriorityStarving;
+  if (!urgent && (!link->second.waiting.empty() || link->second.end->SendableBytes() < wanted)) {
     Refuse(frame, RefusalReason::kNoPad);
-    return;
+  } else if (!link->second.waiting.empty() || !SendOn(next, link->second, frame, payload)) {
+    Queue(next, link->second, std::move(frame), payload);
   }
-  auto pads = link->second.end->TakeForSending(now, static_cast<uint32_t>(payload.size()));
+}
+
+bool NodeCore::Impl::SendOn(const NodeId& next, LinkEntry& link, RelayFrame& frame,
+                            const SecretBytes& payload) {
+  auto pads = link.end->TakeForSending(now, static_cast<uint32_t>(payload.size()));
   Touch(Machine::kLink, next);
-  if (!pads.ok()) {
-    Refuse(frame, RefusalReason::kNoPad);
-    return;
-  }
+  if (!pads.ok()) return false;
   ++frame.hop;
-  frame.link_session = link->second.end->session();
+  frame.link_session = link.end->session();
   SealFrame(frame, *pads, payload, /*first_hop=*/false);
   ++counters["relay_frames_forwarded"];
   counters["relay_bytes_forwarded"] += frame.body_bytes;
-  const WriteSeq after = pads->after;
-  Emit(SendToPeer{next, std::move(frame)}, after);
+  Emit(SendToPeer{next, std::move(frame)}, pads->after);
+  return true;
 }
 
 void NodeCore::Impl::Refuse(const RelayFrame& frame, RefusalReason reason) {
