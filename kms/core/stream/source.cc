@@ -151,7 +151,12 @@ StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::
   return launched;
 }
 
-void StreamSource::OnLost(Instant now, StreamAddress at, StreamOutbox&) {
+void StreamSource::OnRefused(Instant now, StreamAddress at) {
+  patience_ = std::min(patience_ * 2, kPatienceMax);
+  Burn(now, at);
+}
+
+void StreamSource::Burn(Instant now, StreamAddress at) {
   const auto it = in_flight_.find(at);
   if (it == in_flight_.end()) return;
   if (opening_ == at) {
@@ -366,7 +371,7 @@ void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out)
   for (const auto& [at, flight] : in_flight_) {
     if (flight.deadline <= now) late.push_back(at);
   }
-  for (const StreamAddress& at : late) OnLost(now, at, out);
+  for (const StreamAddress& at : late) Burn(now, at);
   if (!late.empty()) patience_ = std::min(patience_ * 2, kPatienceMax);
   // A destination that lets segments time out may have started anew.
   if (!late.empty() && session_open() && !next_hello_) next_hello_ = now;

@@ -64,8 +64,11 @@ class StreamSource {
   };
   Launched Launch(Instant now, const Wish& wish, std::vector<NodeId> path, SecretBytes payload,
                   StreamOutbox& out);
-  // The segment at `at` will not arrive (refused on its way): burnt.
-  void OnLost(Instant now, StreamAddress at, StreamOutbox& out);
+  // The segment at `at` was refused on its way: burnt. The next one is given more time.
+  void OnRefused(Instant now, StreamAddress at);
+  // How long an acknowledgement is waited for: follows the round trips seen, doubles when a segment
+  // is late or refused.
+  Duration patience() const { return patience_; }
 
   void OnMessage(Instant now, const StreamMessage& message, StreamOutbox& out);
   void OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out);
@@ -137,6 +140,7 @@ class StreamSource {
   void SayHello(Instant now, Incarnation echo, StreamOutbox& out);
   void MaybeLease(Instant now, uint64_t target_bytes, StreamOutbox& out);
   void Grant(PendingLease lease, const std::vector<Range>& lacking, WriteSeq after);
+  void Burn(Instant now, StreamAddress at);
   void AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends, WriteSeq after);
   WriteSeq Persist(StreamOutbox& out);
   void WantEpoch(Instant now);
@@ -169,7 +173,6 @@ class StreamSource {
   std::map<StreamAddress, InFlight> in_flight_;
   std::map<StreamAddress, SecretBytes> stock_;
   uint64_t in_flight_bytes_ = 0;
-  // How long a segment is waited for: follows the round trips seen, doubles when one is late.
   Duration patience_;
   uint64_t stock_bytes_ = 0;
   uint64_t open_bytes_ = 0;

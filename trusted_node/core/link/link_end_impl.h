@@ -70,6 +70,7 @@ struct LinkEnd::Impl {
   void Request(Instant now, Direction direction, const Source& source, uint64_t bytes,
                LinkOutbox& out);
   void OnRequest(Instant now, const LinkLeaseRequest& request, LinkOutbox& out);
+  bool MustWait(Instant now, const LinkLeaseRequest& request);
   LinkLeaseAnswer Confirm(const LinkLeaseRequest& request, LinkOutbox& out);
   void OnAnswer(Instant now, const LinkLeaseAnswer& answer, LinkOutbox& out);
   void Install(Direction direction, uint64_t number, BookId book, std::vector<LeasedBlock> blocks);
@@ -118,6 +119,12 @@ struct LinkEnd::Impl {
   Demand demand;
   bool scarce = false;
   std::optional<Instant> confirmed_at = {};  // The peer's last lease, while memory was scarce.
+  struct Waits {
+    BookId book;
+    uint64_t begin = 0;
+    Instant until;
+  };
+  std::optional<Waits> waits = {};  // The peer's request that is left unanswered, while it is.
 
   uint64_t need_sequence = 0;
   uint64_t need_heard = 0;

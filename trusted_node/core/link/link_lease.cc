@@ -184,18 +184,29 @@ void LinkEnd::Impl::OnRequest(Instant now, const LinkLeaseRequest& request, Link
     }
     return;
   }
-  if (scarce && request.direction != send_direction()) {
-    // Left unanswered: it is asked for again with the same bytes.
-    if (ReceiveFree() >= config.lease_bytes_min && confirmed_at &&
-        now < *confirmed_at + kScarceWait) {
-      return;
-    }
-    confirmed_at = now;
-  }
+  if (MustWait(now, request)) return;
   Answered a{request, Confirm(request, out)};
   need_changed = true;
   Send(a.answer, out);
   last = std::move(a);
+}
+
+// A request that is left unanswered is asked for again with the same bytes.
+bool LinkEnd::Impl::MustWait(Instant now, const LinkLeaseRequest& request) {
+  if (request.direction == send_direction()) {
+    // A lease above one that waits would raise the mark over it: it would be refused for ever.
+    return waits && request.book == waits->book && request.blocks.front().begin >= waits->begin &&
+           now < waits->until;
+  }
+  waits.reset();
+  if (!scarce) return false;
+  if (ReceiveFree() >= config.lease_bytes_min && confirmed_at &&
+      now < *confirmed_at + kScarceWait) {
+    waits = {request.book, request.blocks.front().begin, now + kScarceWait};
+    return true;
+  }
+  confirmed_at = now;
+  return false;
 }
 
 LinkLeaseAnswer LinkEnd::Impl::Confirm(const LinkLeaseRequest& request, LinkOutbox& out) {

@@ -388,7 +388,10 @@ void NodeCore::Impl::Finish() {
     std::vector<NodeId> stirred;
     for (const auto& [machine, node] : std::set<TimerKey>(touched)) {
       if (machine == Machine::kSource) stirred.push_back(node);
-      if (machine == Machine::kLink) ServeQueue(node, links.at(node));
+      if (machine == Machine::kLink) {
+        ServeQueue(node, links.at(node));
+        WakeFirst(links.at(node));
+      }
     }
     for (const NodeId& node : stirred) {
       SourceEntry& entry = sources.at(node);

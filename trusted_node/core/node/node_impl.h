@@ -45,7 +45,14 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     // turns, and until when own segments are known to want some.
     uint64_t passed_bytes = 0;
     uint64_t own_bytes = 0;
-    Instant own_wants_until = {};
+    // Own segments of pools that run dry and found too little here: whose pair waits longest for a
+    // launch goes first, the others leave it as much as it needs.
+    struct Want {
+      uint64_t pad_bytes = 0;
+      Instant until;
+    };
+    using Turn = std::pair<Instant, NodeId>;  // The pair's last launch, its destination.
+    std::map<Turn, Want> wants = {};
   };
   // A draw that waits for its pair to be filled.
   struct WaitingDraw {
@@ -64,6 +71,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     uint32_t window = 1;
     std::vector<NodeId> last_path = {};
     Instant rate_since = {};
+    Instant last_launch = {};
+    std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
     std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
     uint64_t leased_bytes = 0;
   };
@@ -166,8 +175,15 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void ServeQueue(const NodeId& next, LinkEntry& link);
   // Pad bytes that an own segment has to leave to the frame that waits first.
   uint64_t OwedToQueue(const LinkEntry& link) const;
-  void OwnSegmentWaits(LinkEntry& link);
-  void OwnSegmentWent(LinkEntry& link, uint64_t pad_bytes);
+  // Pad bytes that a segment of this pair has to leave to a pair that waits longer.
+  uint64_t OwedToOthers(LinkEntry& link, const NodeId& destination, const SourceEntry& entry);
+  void SegmentWaits(const NodeId& next, LinkEntry& link, const NodeId& destination,
+                    SourceEntry& entry, uint64_t pad_bytes);
+  void SegmentWent(LinkEntry& link, const NodeId& destination, SourceEntry& entry,
+                   uint64_t pad_bytes);
+  void ForgetWant(const NodeId& destination, SourceEntry& entry);
+  // Stirs the pair whose turn it is, once there is enough for it.
+  void WakeFirst(LinkEntry& link);
 
   // node_relay.cc
   void SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,

@@ -40,7 +40,7 @@ void NodeCore::Impl::ServeQueue(const NodeId& next, LinkEntry& link) {
       link.waiting.pop_front();
       continue;
     }
-    if (now < link.own_wants_until && link.own_bytes < link.passed_bytes) return;
+    if (!link.wants.empty() && link.own_bytes < link.passed_bytes) return;
     const uint64_t wanted = first.payload.size() + kTagPadBytes;
     if (link.end->SendableBytes() < wanted) {
       if (now < first.ask_again) return;
@@ -61,14 +61,49 @@ uint64_t NodeCore::Impl::OwedToQueue(const LinkEntry& link) const {
   return link.waiting.front().payload.size() + kTagPadBytes;
 }
 
-void NodeCore::Impl::OwnSegmentWaits(LinkEntry& link) {
-  // Longer than any pair's pause between two attempts.
-  link.own_wants_until = now + kBackoffMax * 2;
+uint64_t NodeCore::Impl::OwedToOthers(LinkEntry& link, const NodeId& destination,
+                                      const SourceEntry& entry) {
+  while (!link.wants.empty()) {
+    const auto& [turn, want] = *link.wants.begin();
+    if (now < want.until) {
+      return turn < LinkEntry::Turn{entry.last_launch, destination} ? want.pad_bytes : 0;
+    }
+    const NodeId late = turn.second;
+    ForgetWant(late, sources.at(late));
+  }
+  return 0;
 }
 
-void NodeCore::Impl::OwnSegmentWent(LinkEntry& link, uint64_t pad_bytes) {
+void NodeCore::Impl::ForgetWant(const NodeId& destination, SourceEntry& entry) {
+  if (!entry.wants_at) return;
+  links.at(*entry.wants_at).wants.erase({entry.last_launch, destination});
+  entry.wants_at.reset();
+}
+
+void NodeCore::Impl::SegmentWaits(const NodeId& next, LinkEntry& link, const NodeId& destination,
+                                  SourceEntry& entry, uint64_t pad_bytes) {
+  ForgetWant(destination, entry);
+  // Longer than any pair's pause between two attempts.
+  link.wants[{entry.last_launch, destination}] = {pad_bytes, now + kBackoffMax * 2};
+  entry.wants_at = next;
+}
+
+void NodeCore::Impl::SegmentWent(LinkEntry& link, const NodeId& destination, SourceEntry& entry,
+                                 uint64_t pad_bytes) {
   if (!link.waiting.empty()) link.own_bytes += pad_bytes;
-  link.own_wants_until = {};
+  ForgetWant(destination, entry);
+  entry.last_launch = now;
+}
+
+void NodeCore::Impl::WakeFirst(LinkEntry& link) {
+  if (link.wants.empty() || !link.was_open) return;
+  const auto& [turn, want] = *link.wants.begin();
+  if (link.end->SendableBytes() < want.pad_bytes + OwedToQueue(link)) return;
+  const NodeId destination = turn.second;
+  SourceEntry& entry = sources.at(destination);
+  ForgetWant(destination, entry);
+  if (entry.blocked) entry.not_before = now;
+  Touch(Machine::kSource, destination);
 }
 
 }  // namespace keyhop

@@ -170,18 +170,23 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
     wish.body_bytes = std::max(kBodyBytesMin, wish.body_bytes / 8 / 4 * 4);
     path = routing->PathFor(destination, wish.body_bytes + 64);
   }
+  const bool starving = wish.kind == SegmentKind::kOpening || Starving(entry);
+  // Where no way has room now, what is needed most waits on its way.
+  if (path.size() < 2 && starving) path = routing->PathFor(destination, 0);
   if (path.size() < 2 || path.size() > kPathNodesMax) return false;
   const auto link = links.find(path[1]);
   if (link == links.end() || !link->second.was_open) return false;
   const uint64_t overhead = kTagPadBytes + kSegmentHeadBytes;
-  const uint8_t priority =
-      wish.kind == SegmentKind::kOpening || Starving(entry) ? kPriorityStarving : kPriorityTopUp;
-  const uint64_t reserve = std::max(ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
-                                    OwedToQueue(link->second));
+  const uint8_t priority = starving ? kPriorityStarving : kPriorityTopUp;
+  const uint64_t reserve =
+      std::max(ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
+               OwedToQueue(link->second) + OwedToOthers(link->second, destination, entry));
   const uint64_t sendable = link->second.end->SendableBytes();
   const uint64_t free = sendable - std::min(sendable, reserve);
   if (reserve > 0 && free < overhead + kBodyBytesMin) {
-    if (priority == kPriorityStarving) OwnSegmentWaits(link->second);
+    if (starving) {
+      SegmentWaits(path[1], link->second, destination, entry, overhead + wish.body_bytes);
+    }
     return false;
   }
   if (wish.kind == SegmentKind::kBody && free < overhead + wish.body_bytes &&
@@ -192,10 +197,12 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
       now, static_cast<uint32_t>(kSegmentHeadBytes) + wish.body_bytes);
   Touch(Machine::kLink, path[1]);
   if (!pads.ok()) {
-    if (priority == kPriorityStarving) OwnSegmentWaits(link->second);
+    if (starving) {
+      SegmentWaits(path[1], link->second, destination, entry, overhead + wish.body_bytes);
+    }
     return false;
   }
-  OwnSegmentWent(link->second, overhead + wish.body_bytes);
+  SegmentWent(link->second, destination, entry, overhead + wish.body_bytes);
   // The first hop is free: the payload is the pad itself, and nothing of it is sent.
   SecretBytes payload = pads->pad.Duplicate(SecretAccess::ForRelay());
   const NodeId next = path[1];
@@ -215,7 +222,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   frame.path = segment.path;
   frame.hop = 0;
   frame.priority = priority;
-  frame.remaining_ms = static_cast<uint32_t>(config.stream.segment_timeout.millis());
+  frame.remaining_ms = static_cast<uint32_t>(entry.end->patience().millis());
   frame.check = segment.check;
   SealFrame(frame, *pads, pads->pad, /*first_hop=*/true);
   ++counters["relay_frames_originated"];
@@ -371,7 +378,7 @@ void NodeCore::Impl::TakeControl(std::variant<StreamMessage, RelayRefusal> body)
     const auto relay = relays.find(refusal->relay.number);
     if (relay == relays.end()) return;
     SourceEntry& entry = sources.at(relay->second.destination);
-    entry.end->OnLost(now, relay->second.at, stream_out);
+    entry.end->OnRefused(now, relay->second.at);
     // The way was not free after all; give its links time to lease.
     entry.window = std::max<uint32_t>(1, entry.window / 2);
     entry.blocked = true;
