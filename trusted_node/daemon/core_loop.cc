@@ -1,5 +1,6 @@
 #include "trusted_node/daemon/core_loop.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -60,6 +61,23 @@ void CoreLoop::Draw(DrawRequest request, KeysDone done) {
 }
 void CoreLoop::Fetch(FetchRequest request, KeysDone done) {
   PostRequest({FetchAsked{0, std::move(request)}, std::move(done)});
+}
+
+void CoreLoop::Cancel(uint64_t call) {
+  {
+    MutexLock lock(mu_);
+    const auto item = std::find_if(queue_.begin(), queue_.end(), [call](const Item& queued) {
+      const auto* draw = queued.input ? std::get_if<DrawAsked>(&*queued.input) : nullptr;
+      return draw != nullptr && draw->request.call == call;
+    });
+    if (item != queue_.end()) {
+      --requests_pending_;
+      refused_.push_back(std::move(*item));
+      queue_.erase(item);
+      return;  // Who queued it woke the core.
+    }
+  }
+  Post({CallCancelled{call}, {}});
 }
 
 void CoreLoop::PeerUp(NodeId peer) { Post({PeerConnected{std::move(peer)}, {}}); }

@@ -1,6 +1,7 @@
 #ifndef KEYHOP_TRUSTED_NODE_DAEMON_CORE_LOOP_H_
 #define KEYHOP_TRUSTED_NODE_DAEMON_CORE_LOOP_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -74,6 +75,8 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   void Status(StatusRequest request, std::function<void(Outcome<PairStatus>)> done) override;
   void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
   void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
+  uint64_t NewCall() override { return ++last_call_; }
+  void Cancel(uint64_t call) override;
 
   // NodePort.
   void PeerUp(NodeId peer) override;
@@ -130,6 +133,8 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   RecordLog& log_;
   PeerPort& peers_;
   const CoreLoopOptions options_;
+
+  std::atomic<uint64_t> last_call_ = 0;
 
   Mutex mu_;
   CondVar core_wakes_;

@@ -35,6 +35,11 @@ struct DrawRequest {
   // Names of the parameters found in extension_mandatory and extension_optional.
   std::vector<std::string> extension_mandatory = {};
   std::vector<std::string> extension_optional = {};
+  // The caller waits for fresh key no longer than this, however long the KME would let it; zero or
+  // less: not at all.
+  std::optional<Duration> wait_max = {};
+  // Names this call for DeliveryPort::Cancel; 0: it cannot be cancelled.
+  uint64_t call = 0;
 };
 
 // Get key with key IDs (§5.3). The caller is the slave.
@@ -96,6 +101,12 @@ class DeliveryPort {
   virtual void Status(StatusRequest request, std::function<void(Outcome<PairStatus>)> done) = 0;
   virtual void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) = 0;
   virtual void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) = 0;
+
+  // A number for DrawRequest::call that was never given before.
+  virtual uint64_t NewCall() = 0;
+  // Nobody waits for the answer to this call any more: if it has not drawn yet, it will not, and is
+  // refused. Harmless after the answer.
+  virtual void Cancel(uint64_t call) = 0;
 };
 
 // The texts that ETSI GS QKD 014 fixes.

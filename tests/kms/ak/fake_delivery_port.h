@@ -36,12 +36,42 @@ class FakeDeliveryPort final : public DeliveryPort {
   }
   void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) override {
     Post([this, request = std::move(request), done = std::move(done)] {
+      {
+        MutexLock lock(mu_);
+        last_wait_max_ = request.wait_max;
+        last_call_ = request.call;
+      }
       if (request.slave == SaeId("slow")) AwaitRelease();
       done(DoDraw(request));
     });
   }
   void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) override {
     Post([this, request = std::move(request), done = std::move(done)] { done(DoFetch(request)); });
+  }
+
+  uint64_t NewCall() override {
+    MutexLock lock(mu_);
+    return ++calls_;
+  }
+  void Cancel(uint64_t call) override {
+    MutexLock lock(mu_);
+    cancelled_.insert(call);
+    wake_.SignalAll();
+  }
+  // Waits until a call was cancelled.
+  uint64_t AwaitCancel() {
+    MutexLock lock(mu_);
+    while (cancelled_.empty()) wake_.Wait(mu_);
+    return *cancelled_.begin();
+  }
+  // What the last draw said of itself.
+  std::optional<Duration> last_wait_max() {
+    MutexLock lock(mu_);
+    return last_wait_max_;
+  }
+  uint64_t last_call() {
+    MutexLock lock(mu_);
+    return last_call_;
   }
 
   void Deregister(const std::string& sae) {
@@ -206,6 +236,10 @@ class FakeDeliveryPort final : public DeliveryPort {
                                                 SaeId("50%41"), SaeId("caf\u00e9")};
   std::map<KeyId, Kept> keys_ ABSL_GUARDED_BY(mu_);
   uint64_t drawn_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t calls_ ABSL_GUARDED_BY(mu_) = 0;
+  std::set<uint64_t> cancelled_ ABSL_GUARDED_BY(mu_);
+  std::optional<Duration> last_wait_max_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_call_ ABSL_GUARDED_BY(mu_) = 0;
   bool slow_ ABSL_GUARDED_BY(mu_) = false;
   bool released_ ABSL_GUARDED_BY(mu_) = false;
   bool ending_ ABSL_GUARDED_BY(mu_) = false;

@@ -5,11 +5,15 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "keyhop/delivery/v1/delivery.grpc.pb.h"
+#include "keyhop/rpc/v1/error_details.pb.h"
 #include "kms/core/uuid.h"
 #include "kms/tls/grpc_credentials.h"
 #include "tests/kms/ak/ak_fixture.h"
@@ -20,6 +24,7 @@ namespace {
 
 namespace pb = ::keyhop::delivery::v1;
 using grpc::StatusCode;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class GrpcServiceTest : public ::testing::Test {
@@ -152,6 +157,183 @@ TEST_F(GrpcServiceTest, MapsRefusalsToCodesWithTheirTexts) {
   EXPECT_EQ(unknown.status.error_message(), "Unauthorized");
   EXPECT_EQ(Trailer(unknown, "retry-after-ms"), "");
   EXPECT_EQ(port_.keys_drawn(), 0u);
+}
+
+// The detail of a refusal, read as a client of google.rpc would.
+template <typename Detail>
+std::optional<Detail> DetailOf(const grpc::Status& status, const std::string& name) {
+  rpc::v1::Status whole;
+  if (!whole.ParseFromString(status.error_details())) return std::nullopt;
+  EXPECT_EQ(whole.code(), status.error_code());
+  EXPECT_EQ(whole.message(), status.error_message());
+  for (const google::protobuf::Any& any : whole.details()) {
+    if (any.type_url() != "type.googleapis.com/google.rpc." + name) continue;
+    Detail detail;
+    EXPECT_TRUE(detail.ParseFromString(any.value()));
+    return detail;
+  }
+  return std::nullopt;
+}
+
+TEST_F(GrpcServiceTest, RefusalsCarryRichDetails) {
+  const grpc::Status down = Get("alice", "down").status;
+  const auto info = DetailOf<rpc::v1::ErrorInfo>(down, "ErrorInfo");
+  ASSERT_TRUE(info.has_value());
+  EXPECT_EQ(info->reason(), "UNAVAILABLE");
+  EXPECT_EQ(info->domain(), "keyhop");
+  EXPECT_EQ(info->metadata().at("bits_asked"), "256");
+  const auto retry = DetailOf<rpc::v1::RetryInfo>(down, "RetryInfo");
+  ASSERT_TRUE(retry.has_value());
+  EXPECT_EQ(retry->retry_delay().seconds(), 1);
+  EXPECT_EQ(retry->retry_delay().nanos(), 500'000'000);
+  EXPECT_FALSE(DetailOf<rpc::v1::BadRequest>(down, "BadRequest").has_value());
+
+  pb::KeyRequest odd;
+  odd.set_slave_sae_id("bob");
+  odd.set_size(7);
+  const auto bad = DetailOf<rpc::v1::BadRequest>(Get("alice", odd).status, "BadRequest");
+  ASSERT_TRUE(bad.has_value());
+  ASSERT_EQ(bad->field_violations_size(), 1);
+  EXPECT_EQ(bad->field_violations(0).field(), "size");
+  EXPECT_EQ(bad->field_violations(0).description(), kSizeNotMultipleOf8);
+  pb::KeyRequest extension;
+  extension.set_slave_sae_id("bob");
+  extension.add_extension_mandatory()->set_name("abc_x");
+  const auto names = DetailOf<rpc::v1::BadRequest>(Get("alice", extension).status, "BadRequest");
+  ASSERT_TRUE(names.has_value());
+  ASSERT_EQ(names->field_violations_size(), 2);
+  EXPECT_EQ(names->field_violations(1).field(), "extension_mandatory");
+  EXPECT_THAT(names->field_violations(1).description(), HasSubstr("abc_x"));
+}
+
+TEST_F(GrpcServiceTest, TheDeadlineOfACallBoundsItsWait) {
+  Get("alice", "bob");
+  EXPECT_FALSE(port_.last_wait_max().has_value());
+  pb::KeyRequest request;
+  request.set_slave_sae_id("bob");
+  pb::KeyContainer keys;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  ASSERT_TRUE(Stub("alice")->GetKey(&context, request, &keys).ok());
+  ASSERT_TRUE(port_.last_wait_max().has_value());
+  EXPECT_LT(*port_.last_wait_max(), Duration::Seconds(20));
+  EXPECT_GT(*port_.last_wait_max(), Duration::Seconds(1));
+}
+
+TEST_F(GrpcServiceTest, ACallThatIsCancelledIsCancelledInTheCore) {
+  pb::KeyRequest request;
+  request.set_slave_sae_id("slow");
+  pb::KeyContainer keys;
+  grpc::ClientContext context;
+  grpc::Status status;
+  std::thread caller([&] { status = Stub("alice")->GetKey(&context, request, &keys); });
+  port_.AwaitSlow();
+  context.TryCancel();
+  EXPECT_EQ(port_.AwaitCancel(), port_.last_call());
+  port_.Release();
+  caller.join();
+  EXPECT_EQ(status.error_code(), StatusCode::CANCELLED);
+}
+
+class DrawStreamTest : public GrpcServiceTest {
+ protected:
+  using Call = grpc::ClientReaderWriter<pb::DrawStreamRequest, pb::KeyContainer>;
+
+  std::unique_ptr<Call> Open(const std::string& caller, const std::string& slave, uint64_t number,
+                             uint32_t credit) {
+    stub_ = Stub(caller);
+    std::unique_ptr<Call> call = stub_->DrawStream(&context_);
+    pb::DrawStreamRequest request;
+    request.mutable_draw()->set_slave_sae_id(slave);
+    request.mutable_draw()->set_number(number);
+    request.set_credit(credit);
+    EXPECT_TRUE(call->Write(request));
+    return call;
+  }
+  static void Give(Call& call, uint32_t credit) {
+    pb::DrawStreamRequest more;
+    more.set_credit(credit);
+    EXPECT_TRUE(call.Write(more));
+  }
+  // The sizes of the containers that come next, up to `keys` keys.
+  static std::vector<int> Read(Call& call, int keys) {
+    std::vector<int> sizes;
+    pb::KeyContainer container;
+    while (keys > 0 && call.Read(&container)) {
+      sizes.push_back(container.keys_size());
+      keys -= container.keys_size();
+    }
+    return sizes;
+  }
+
+  std::unique_ptr<pb::KeyDelivery::Stub> stub_;
+  grpc::ClientContext context_;
+};
+
+TEST_F(DrawStreamTest, DrawsNoMoreThanTheCreditGiven) {
+  const auto call = Open("alice", "bob", 4, 10);
+  EXPECT_THAT(Read(*call, 10), ElementsAre(4, 4, 2));
+  // An answer to something else: the service has handled all that it had to do before.
+  ASSERT_TRUE(Get("alice", "bob").status.ok());
+  EXPECT_EQ(port_.keys_drawn(), 11u);
+  Give(*call, 3);
+  Give(*call, 1);
+  call->WritesDone();
+  int rest = 0;
+  for (int size : Read(*call, 4)) rest += size;
+  EXPECT_EQ(rest, 4);
+  pb::KeyContainer none;
+  EXPECT_FALSE(call->Read(&none));
+  EXPECT_TRUE(call->Finish().ok());
+  EXPECT_EQ(port_.keys_drawn(), 15u);
+}
+
+TEST_F(DrawStreamTest, ARefusalEndsTheCallWithItsDetails) {
+  const auto call = Open("alice", "down", 4, 10);
+  pb::KeyContainer none;
+  EXPECT_FALSE(call->Read(&none));
+  const grpc::Status status = call->Finish();
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  const auto info = DetailOf<rpc::v1::ErrorInfo>(status, "ErrorInfo");
+  ASSERT_TRUE(info.has_value());
+  // The last attempt was for one key.
+  EXPECT_EQ(info->metadata().at("bits_asked"), "256");
+}
+
+TEST_F(DrawStreamTest, RefusesMalformedMessages) {
+  {
+    const auto call = Open("alice", "alice", 1, 1);
+    EXPECT_EQ(call->Finish().error_code(), StatusCode::INVALID_ARGUMENT);
+  }
+  const auto stub = Stub("alice");
+  {
+    grpc::ClientContext context;
+    const auto call = stub->DrawStream(&context);
+    Give(*call, 1);
+    EXPECT_EQ(call->Finish().error_code(), StatusCode::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    const auto call = stub->DrawStream(&context);
+    pb::DrawStreamRequest request;
+    request.mutable_draw()->set_slave_sae_id("bob");
+    EXPECT_TRUE(call->Write(request));
+    EXPECT_TRUE(call->Write(request));
+    EXPECT_EQ(call->Finish().error_code(), StatusCode::INVALID_ARGUMENT);
+  }
+  EXPECT_EQ(port_.keys_drawn(), 0u);
+  grpc::ClientContext context;
+  const auto nameless = Stub("nameless");
+  EXPECT_FALSE(nameless->DrawStream(&context)->Finish().ok());
+}
+
+TEST_F(DrawStreamTest, AClientThatLeavesCancelsTheDrawUnderWay) {
+  const auto call = Open("alice", "slow", 1, 5);
+  port_.AwaitSlow();
+  context_.TryCancel();
+  EXPECT_EQ(port_.AwaitCancel(), port_.last_call());
+  port_.Release();
+  EXPECT_EQ(call->Finish().error_code(), StatusCode::CANCELLED);
 }
 
 TEST_F(GrpcServiceTest, RefusesMalformedRequests) {

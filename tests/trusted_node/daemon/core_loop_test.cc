@@ -24,6 +24,7 @@ class FakeMachine final : public CoreMachine {
     Effects effects;
     if (DrawAsked* draw = std::get_if<DrawAsked>(&input)) {
       const std::string& what = draw->request.slave.value;
+      ++draws;
       if (what == "hold") return effects;
       KeyContainer keys;
       keys.keys.push_back({});
@@ -58,6 +59,7 @@ class FakeMachine final : public CoreMachine {
   }
 
   std::atomic<int> steps = 0;
+  std::atomic<int> draws = 0;
   std::atomic<int> deadlines = 0;
   std::atomic<int64_t> last_step_ns = 0;
 
@@ -137,6 +139,32 @@ bool IsRefused(const Outcome<KeyContainer>& outcome, Refusal::Kind kind) {
   const Refusal* refusal = std::get_if<Refusal>(&outcome);
   return refusal != nullptr && refusal->kind == kind && refusal->retry_after.has_value();
 }
+TEST_F(CoreLoopTest, ADrawThatIsCancelledBeforeTheCoreTookItIsNotDrawn) {
+  CoreLoopOptions options;
+  options.requests_pending_max = 1;
+  CoreLoop& loop = Start(std::move(options));
+  std::promise<void> busy;
+  std::promise<void> go_on;
+  loop.AskSnapshot([&](NodeSnapshot) {
+    busy.set_value();
+    go_on.get_future().wait();
+  });
+  busy.get_future().wait();
+  const uint64_t call = loop.NewCall();
+  EXPECT_NE(loop.NewCall(), call);
+  auto answer = std::make_shared<std::promise<Outcome<KeyContainer>>>();
+  DrawRequest request;
+  request.slave = SaeId("now");
+  request.call = call;
+  loop.Draw(std::move(request),
+            [answer](Outcome<KeyContainer> outcome) { answer->set_value(std::move(outcome)); });
+  loop.Cancel(call);
+  go_on.set_value();
+  EXPECT_TRUE(IsRefused(answer->get_future().get(), Refusal::Kind::kExhausted));
+  EXPECT_EQ(machine_.draws, 0);
+  EXPECT_TRUE(std::holds_alternative<KeyContainer>(Draw("now").get()));  // Its place is free again.
+}
+
 bool IsReady(const std::future<Outcome<KeyContainer>>& future) {
   return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }

@@ -430,7 +430,7 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
         if (!next || t < *next) next = t;
       };
       if (entry.blocked) take(entry.not_before);
-      if (!entry.waiting.empty()) take(entry.waiting.front().until);
+      if (const auto ends = FirstWaitEnds(entry)) take(*ends);
       if (next && *next <= now) next = now + config.pool.pace;
       return next;
     }

@@ -80,9 +80,12 @@ struct LinkSwitched {  // Admin: an operator takes a link out of use, or back in
   LinkId link;
   bool up = true;
 };
+struct CallCancelled {  // Nobody waits for the answer to this call any more.
+  uint64_t call = 0;    // DrawRequest::call; not 0.
+};
 using Input =
     std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected, PeerMessage,
-                 StatusAsked, DrawAsked, FetchAsked, DeadlineReached, LinkSwitched>;
+                 StatusAsked, DrawAsked, FetchAsked, DeadlineReached, LinkSwitched, CallCancelled>;
 
 // ---- Outputs.
 struct SendToPeer {

@@ -1,4 +1,5 @@
 // Draws, and those that wait for their pair to be filled (DESIGN §6).
+#include <algorithm>
 #include <utility>
 
 #include "trusted_node/core/node/node_impl.h"
@@ -10,6 +11,13 @@ namespace {
 constexpr size_t kWaitingOfAPairMax = 64;
 constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
 
+Refusal WaitedInVain(const DeliveryConfig& config) {
+  return {Refusal::Kind::kUnavailable,
+          "not enough key at hand for this pair; retry",
+          {},
+          config.retry_after};
+}
+
 }  // namespace
 
 uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
@@ -19,15 +27,18 @@ uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
 
 bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
   // More than the pool holds would wait in vain.
-  return config.delivery.draw_wait > Duration{} && entry.waiting.size() < kWaitingOfAPairMax &&
+  const bool patient = !request.wait_max || *request.wait_max > Duration{};
+  return patient && config.delivery.draw_wait > Duration{} &&
+         entry.waiting.size() < kWaitingOfAPairMax &&
          draws_waiting < config.delivery.draws_waiting_max &&
          BytesOf(request) <= config.pool.target_bytes;
 }
 
 void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
   const uint64_t need_bytes = BytesOf(input.request);
-  entry.waiting.push_back(
-      {input.token, std::move(input.request), need_bytes, now + config.delivery.draw_wait});
+  const Duration wait = std::min(config.delivery.draw_wait,
+                                 input.request.wait_max.value_or(config.delivery.draw_wait));
+  entry.waiting.push_back({input.token, std::move(input.request), need_bytes, now + wait});
   ++draws_waiting;
   ++counters["draws_waited"];
   Touch(Machine::kSource, home);
@@ -82,10 +93,40 @@ void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
     auto outcome = delivery.Draw(now, first.request, *this, after);
     const auto* refusal = std::get_if<Refusal>(&outcome);
     const bool later = refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable;
-    if (later && now < first.until) return;
+    if (later && now < first.until) break;
     AnswerDraw(first.token, std::move(outcome), after);
     entry.waiting.pop_front();
     --draws_waiting;
+  }
+  // Behind the first there may be callers with less patience.
+  std::erase_if(entry.waiting, [&](const WaitingDraw& draw) {
+    if (now < draw.until) return false;
+    AnswerDraw(draw.token, WaitedInVain(config.delivery), 0);
+    --draws_waiting;
+    return true;
+  });
+}
+
+std::optional<Instant> NodeCore::Impl::FirstWaitEnds(const SourceEntry& entry) const {
+  std::optional<Instant> first;
+  for (const WaitingDraw& draw : entry.waiting) {
+    if (!first || draw.until < *first) first = draw.until;
+  }
+  return first;
+}
+
+void NodeCore::Impl::On(CallCancelled input) {
+  for (auto& [home, entry] : sources) {
+    const auto draw =
+        std::find_if(entry.waiting.begin(), entry.waiting.end(),
+                     [&](const WaitingDraw& w) { return w.request.call == input.call; });
+    if (draw == entry.waiting.end()) continue;
+    ++counters["draws_cancelled"];
+    AnswerDraw(draw->token, WaitedInVain(config.delivery), 0);
+    entry.waiting.erase(draw);
+    --draws_waiting;
+    Touch(Machine::kSource, home);
+    return;
   }
 }
 

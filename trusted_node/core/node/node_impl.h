@@ -145,6 +145,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void On(FetchAsked input);
   void On(DeadlineReached input);
   void On(LinkSwitched input);
+  void On(CallCancelled input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
@@ -162,6 +163,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
   // Answers, in order, the draws that can be served now or whose time is over.
   void ServeWaiting(SourceEntry& entry);
+  std::optional<Instant> FirstWaitEnds(const SourceEntry& entry) const;
   uint64_t BytesOf(const DrawRequest& request) const;
 
   // node_limits.cc

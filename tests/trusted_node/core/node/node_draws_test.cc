@@ -125,5 +125,40 @@ TEST_F(NodeDrawsTest, ADrawWaitsForTheDestinationToComeBack) {
   EXPECT_EQ(world.Keys(draw).keys.size(), 1u);
 }
 
+TEST_F(NodeDrawsTest, ACallersDeadlineBoundsItsWaitWhoeverIsBeforeIt) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  const uint64_t patient = world.Draw("a", "b");
+  const uint64_t hasty = 1000;
+  world.Feed(
+      "a",
+      DrawAsked{hasty,
+                {.caller = SaeId("A"), .slave = SaeId("B"), .wait_max = Duration::Millis(100)}});
+  world.Run(Duration::Millis(99));
+  EXPECT_FALSE(world.answered(hasty));
+  world.Run(Duration::Millis(2));
+  ASSERT_NE(world.RefusalOf(hasty), nullptr);
+  EXPECT_EQ(world.RefusalOf(hasty)->kind, Refusal::Kind::kUnavailable);
+  EXPECT_FALSE(world.answered(patient));
+  world.Feed("a", DrawAsked{hasty + 1,
+                            {.caller = SaeId("A"), .slave = SaeId("B"), .wait_max = Duration{}}});
+  EXPECT_NE(world.RefusalOf(hasty + 1), nullptr);
+}
+
+TEST_F(NodeDrawsTest, ACancelledDrawTakesNoKey) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  world.Feed("a", DrawAsked{1000, {.caller = SaeId("A"), .slave = SaeId("B"), .call = 7}});
+  const uint64_t next = world.Draw("a", "b");
+  world.Feed("a", CallCancelled{8});
+  EXPECT_FALSE(world.answered(1000));
+  world.Feed("a", CallCancelled{7});
+  EXPECT_NE(world.RefusalOf(1000), nullptr);
+  world.MakePads(128 * 1024);
+  world.Run(kWait);
+  EXPECT_EQ(world.Keys(next).keys.size(), 1u);
+  EXPECT_EQ(world.Snapshot("a").counters["keys_drawn"], 1u);
+}
+
 }  // namespace
 }  // namespace keyhop
