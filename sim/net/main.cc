@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <optional>
@@ -14,6 +15,22 @@ namespace keyhop::sim {
 namespace {
 
 constexpr uint64_t kSeedsPerBug = 2'000;
+// One after the last of a run is a number too.
+constexpr uint64_t kSeedsMax = 1'000'000'000'000;
+constexpr uint64_t kSeedMax = 1'000'000'000'000'000'000;
+
+// CLI11 would read "-1" into an unsigned number without a word.
+CLI::Validator WholeNumber(uint64_t min, uint64_t max) {
+  const auto check = [min, max](const std::string& text) -> std::string {
+    uint64_t value = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc() && stop == end && value >= min && value <= max) return "";
+    return "expected a whole number from " + std::to_string(min) + " to " + std::to_string(max) +
+           "; found \"" + text + "\"";
+  };
+  return CLI::Validator(check, "NUMBER");
+}
 
 struct Options {
   uint64_t seeds = 100;
@@ -71,7 +88,11 @@ int CheckSeeds(const Options& options, std::optional<Bug> bug) {
     return true;
   });
   if (isatty(STDERR_FILENO) != 0) std::fputc('\n', stderr);
-  const std::vector<std::string> shortfalls = totals.Shortfalls();
+  std::vector<std::string> shortfalls = totals.Shortfalls();
+  if (totals.seeds != options.seeds) {
+    shortfalls.push_back(std::to_string(totals.seeds) + " seeds ran of " +
+                         std::to_string(options.seeds));
+  }
   for (const std::string& line : shortfalls) std::printf("%s\n", line.c_str());
   const bool written = WriteFile(options.json, totals.Json());
   std::printf("%s\n", totals.Json().c_str());
@@ -135,15 +156,19 @@ int CheckPlantedBugs(const Options& options, std::optional<Bug> only) {
 }
 
 void AddOptions(CLI::App& app, Options& options) {
-  app.add_option("--seeds", options.seeds, "How many seeds to run")->capture_default_str();
-  app.add_option("--first-seed", options.first_seed, "The first of them")->capture_default_str();
+  app.add_option("--seeds", options.seeds, "How many seeds to run")
+      ->check(WholeNumber(1, kSeedsMax))
+      ->capture_default_str();
+  app.add_option("--first-seed", options.first_seed, "The first of them")
+      ->check(WholeNumber(0, kSeedMax))
+      ->capture_default_str();
   app.add_option("--jobs", options.jobs, "Processes")->check(CLI::Range(1, 256));
   app.add_option("--json", options.json, "Write the result as one JSON object to this file");
   app.add_option("--bug", options.bug, "Plant this bug (--list-bugs)");
   app.add_flag("--list-bugs", options.list_bugs, "Name the bugs that can be planted");
   app.add_flag("--planted-bugs", options.planted_bugs,
                "Plant each bug in turn; the oracle must catch it");
-  app.add_option("--seed", options.seed, "Run one seed once");
+  app.add_option("--seed", options.seed, "Run one seed once")->check(WholeNumber(0, kSeedMax));
   app.add_flag("--trace", options.trace, "With --seed: print every message and incident");
 }
 

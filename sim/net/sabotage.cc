@@ -14,6 +14,9 @@
 namespace keyhop::sim {
 namespace {
 
+// Of a receive window that tells new frames from old ones by the number of their lease.
+constexpr uint64_t kWindowLeases = 2;
+
 constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"release_before_sync", "the gate lets outputs go before their writes are durable"},
     {"disk_loses_batches", "the disk says durable and keeps the last batch in its cache"},
@@ -39,6 +42,8 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"key_in_link_state", "key bytes get into the text of a flooded record"},
     {"module_repeats_run", "a QKD module delivers an old run's bytes as a new run"},
     {"hello_lost", "hellos of stream sources never arrive"},
+    {"window_kept_over_restart", "what a receiver saw of a sender lasts over the sender's restart"},
+    {"lease_tagged_by_its_pads", "requests for leases are tagged with the pads that they open"},
 }};
 
 }  // namespace
@@ -205,6 +210,18 @@ void Saboteur::SignControl(size_t link, RoutedControl& control) const {
                            LayoutOfOther(plan_.links[link].id, LayoutOf(control).bytes()).bytes());
 }
 
+void Saboteur::TagByPads(size_t link, size_t from, LinkLeaseRequest& request) const {
+  if (request.blocks.empty()) return;
+  const PadRange first{0, request.book, request.blocks[0].begin, 0, 32};
+  const End end = plan_.links[link].a == from ? End::kFirst : End::kSecond;
+  std::vector<uint8_t> pads;
+  if (!truth_.Append(link, first, end, pads)) return;
+  const std::span<const uint8_t> key(pads);
+  const Tag tag =
+      OneTimeTag(key.first(16), key.subspan(16), LayoutOf(LinkMessage(request)).bytes());
+  std::copy(tag.begin(), tag.end(), request.mac.begin());
+}
+
 template <typename Message>
 bool Saboteur::SignStream(Message& message) const {
   const auto key = stream_keys_.find({message.stream, message.epoch});
@@ -217,8 +234,12 @@ bool Saboteur::OnOutgoing(size_t from, size_t to, KxMessage& message,
                           std::vector<KxMessage>& again) {
   if (!bug_) return true;
   const size_t link = *plan_.LinkBetween(from, to);
-  if (const auto* m = std::get_if<LinkMessage>(&message)) {
+  if (auto* m = std::get_if<LinkMessage>(&message)) {
     leases_.OnSent(from, *m);
+    if (auto* request = std::get_if<LinkLeaseRequest>(m);
+        request != nullptr && Is(Bug::kLeaseTaggedByItsPads)) {
+      TagByPads(link, from, *request);
+    }
     if (Is(Bug::kLinkLeaseUnconfirmed) && std::holds_alternative<LinkLeaseRequest>(*m)) {
       return false;
     }
@@ -308,6 +329,11 @@ bool Saboteur::OnIncoming(size_t from, size_t to, KxMessage& message) {
   if (auto* frame = std::get_if<RelayFrame>(&message)) {
     if (Is(Bug::kTagNotChecked) || Is(Bug::kEndCheckNotChecked)) {
       ChangePayload(link, from, *frame);
+    }
+    if (Is(Bug::kWindowKeptOverRestart) && !frame->pads.empty()) {
+      uint64_t& newest = newest_lease_[{from, to}];
+      if (frame->pads[0].lease + kWindowLeases < newest) return false;
+      newest = std::max(newest, frame->pads[0].lease);
     }
     return true;
   }

@@ -45,6 +45,8 @@ enum class Bug : uint8_t {
   kKeyInLinkState,
   kModuleRepeatsRun,
   kHelloLost,
+  kWindowKeptOverRestart,
+  kLeaseTaggedByItsPads,
   kCount,
 };
 struct BugInfo {
@@ -86,6 +88,7 @@ class Saboteur {
   void ChangePayload(size_t link, size_t from, RelayFrame& frame);
   void SignLink(size_t link, LinkMessage& message) const;
   void SignControl(size_t link, RoutedControl& control) const;
+  void TagByPads(size_t link, size_t from, LinkLeaseRequest& request) const;
   template <typename Message>
   bool SignStream(Message& message) const;
   void WatchKeys(const Record& record);
@@ -102,6 +105,7 @@ class Saboteur {
   std::optional<KeyContainer> last_answer_;
   std::map<size_t, std::vector<uint8_t>> last_payload_;
   std::vector<uint8_t> last_key_;
+  std::map<std::pair<size_t, size_t>, uint64_t> newest_lease_;  // Of frames, by sender, receiver.
 };
 
 }  // namespace keyhop::sim

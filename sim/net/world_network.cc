@@ -70,6 +70,9 @@ void World::Send(size_t from, const NodeId& peer, KxMessage message) {
   }
   if (Faulty(Fault::kReorder, p)) {
     Count(Fault::kReorder);
+    // Transports keep order: what is overtaken may be refused, as frames are whose lease is not
+    // confirmed yet.
+    oracle_.OnMessageFault();
     in_order = false;
     delay = delay + prng_.Between(Duration{}, plan_.delay_max * 4);
   }
