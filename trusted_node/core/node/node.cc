@@ -419,9 +419,11 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
       const LinkEntry& link = links.at(key.second);
       std::optional<Instant> next = link.end->NextDeadline();
       if (link.waiting.empty()) return next;
-      const WaitingFrame& first = link.waiting.front();
-      const Instant over = std::min(first.until, std::max(first.ask_again, now + config.pool.pace));
-      return next ? std::min(*next, over) : over;
+      for (const WaitingFrame& waiting : link.waiting) {
+        const Instant over = std::min(waiting.until, std::max(waiting.ask_again, now + kAskAgain));
+        if (!next || over < *next) next = over;
+      }
+      return next;
     }
     case Machine::kSource: {
       const SourceEntry& entry = sources.at(key.second);

@@ -21,6 +21,8 @@ namespace keyhop {
 
 inline constexpr uint32_t kTagPadBytes = 16;  // Of a frame's tag.
 inline constexpr Duration kBackoffMax = Duration::Seconds(2);
+// A frame that waits tells its link again of the shortage, which links forget after two seconds.
+inline constexpr Duration kAskAgain = Duration::Seconds(1);
 
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
 // wait, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves segments
@@ -40,11 +42,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     bool was_open = false;
     bool down = false;  // By an operator: nothing is relayed over it.
     uint64_t leased_bytes = 0;
-    std::deque<WaitingFrame> waiting = {};
-    // While frames wait: pad bytes that went to them and to this node's own segments, which take
-    // turns, and until when own segments are known to want some.
-    uint64_t passed_bytes = 0;
-    uint64_t own_bytes = 0;
+    std::deque<WaitingFrame> waiting = {};  // In order of arrival.
+    // When a waiting frame of each pair of nodes last went on: whose pair waits longest goes first.
+    std::map<StreamId, Instant> passed = {};
     // Own segments of pools that run dry and found too little here: whose pair waits longest for a
     // launch goes first, the others leave it as much as it needs.
     struct Want {
@@ -175,14 +175,20 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void Queue(const NodeId& next, LinkEntry& link, RelayFrame frame, const SecretBytes& payload);
   // Sends on what waits as far as pads and turns allow, refuses what waited too long.
   void ServeQueue(const NodeId& next, LinkEntry& link);
-  // Pad bytes that an own segment has to leave to the frame that waits first.
-  uint64_t OwedToQueue(const LinkEntry& link) const;
+  // The waiting frame whose turn it is; the link has one.
+  static std::deque<WaitingFrame>::iterator FirstWaiting(LinkEntry& link);
+  static Instant LastPassed(const LinkEntry& link, const StreamId& stream);
+  static void NotePassed(LinkEntry& link, const StreamId& stream, Instant at);
+  // The own segment whose turn it is; those that ceased to want pads are forgotten.
+  const std::pair<const LinkEntry::Turn, LinkEntry::Want>* FirstWant(LinkEntry& link);
+  // Pad bytes that an own segment, of a pair whose last one left at `last_launch`, has to leave to
+  // the frame that waits first.
+  static uint64_t OwedToQueue(LinkEntry& link, Instant last_launch);
   // Pad bytes that a segment of this pair has to leave to a pair that waits longer.
   uint64_t OwedToOthers(LinkEntry& link, const NodeId& destination, const SourceEntry& entry);
   void SegmentWaits(const NodeId& next, LinkEntry& link, const NodeId& destination,
                     SourceEntry& entry, uint64_t pad_bytes);
-  void SegmentWent(LinkEntry& link, const NodeId& destination, SourceEntry& entry,
-                   uint64_t pad_bytes);
+  void SegmentWent(const NodeId& destination, SourceEntry& entry);
   void ForgetWant(const NodeId& destination, SourceEntry& entry);
   // Stirs the pair whose turn it is, once there is enough for it.
   void WakeFirst(LinkEntry& link);

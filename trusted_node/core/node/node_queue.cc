@@ -1,7 +1,8 @@
 // Frames that wait for pads of their next link. Only those of pools that run dry do, for as long as
 // their source waits for them; a payload is sent on once, like any other, and what waits is lost
-// with its node. Where pads are scarce, waiting frames and the node's own segments take turns byte
-// by byte: neither can take all that the QKD modules make.
+// with its node. Where pads are scarce, pairs of nodes take turns, those of waiting frames and
+// those of the node's own segments alike: whose last one went on the longest ago goes first, so
+// that nobody can take all that the QKD modules make.
 #include <algorithm>
 #include <utility>
 
@@ -11,67 +12,102 @@ namespace keyhop {
 namespace {
 
 constexpr size_t kWaitingFramesMax = 64;  // Of one link.
+constexpr uint32_t kWaitingFramesOfPairMax = 2;
+constexpr size_t kPairsMax = 1024;  // Whose turns a link remembers.
 constexpr uint64_t kWaitingBytesMax = 128 * 1024;
-// A link forgets a shortage after two seconds.
-constexpr Duration kAskAgain = Duration::Seconds(1);
 
 }  // namespace
 
+std::deque<NodeCore::Impl::WaitingFrame>::iterator NodeCore::Impl::FirstWaiting(LinkEntry& link) {
+  const auto turn = [&](const WaitingFrame& x) { return LastPassed(link, x.frame.stream); };
+  return std::min_element(
+      link.waiting.begin(), link.waiting.end(),
+      [&](const WaitingFrame& a, const WaitingFrame& b) { return turn(a) < turn(b); });
+}
+
+Instant NodeCore::Impl::LastPassed(const LinkEntry& link, const StreamId& stream) {
+  const auto it = link.passed.find(stream);
+  return it == link.passed.end() ? Instant{} : it->second;
+}
+
+void NodeCore::Impl::NotePassed(LinkEntry& link, const StreamId& stream, Instant at) {
+  if (link.passed.size() >= kPairsMax && !link.passed.contains(stream)) {
+    link.passed.erase(
+        std::min_element(link.passed.begin(), link.passed.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; }));
+  }
+  link.passed[stream] = at;
+}
+
 void NodeCore::Impl::Queue(const NodeId& next, LinkEntry& link, RelayFrame frame,
                            const SecretBytes& payload) {
+  std::map<StreamId, uint32_t> frames;
   uint64_t bytes = payload.size();
-  for (const WaitingFrame& waiting : link.waiting) bytes += waiting.payload.size();
-  if (link.waiting.size() >= kWaitingFramesMax || bytes > kWaitingBytesMax) {
+  for (const WaitingFrame& waiting : link.waiting) {
+    bytes += waiting.payload.size();
+    ++frames[waiting.frame.stream];
+  }
+  if (frames[frame.stream] >= kWaitingFramesOfPairMax || bytes > kWaitingBytesMax ||
+      link.waiting.size() >= kWaitingFramesMax) {
     Refuse(frame, RefusalReason::kOverloaded);
     return;
   }
   ++counters["relay_frames_waited"];
-  const Instant until = now + Duration::Millis(frame.remaining_ms);
+  // The rest of its time is for the way on, and for the acknowledgement's way back.
+  const Instant until = now + Duration::Millis(frame.remaining_ms) * 3 / 4;
   link.waiting.push_back(
       {std::move(frame), payload.Duplicate(SecretAccess::ForRelay()), now, until, now});
   Touch(Machine::kLink, next);
 }
 
 void NodeCore::Impl::ServeQueue(const NodeId& next, LinkEntry& link) {
+  std::erase_if(link.waiting, [&](const WaitingFrame& x) {
+    if (link.was_open && now < x.until) return false;
+    Refuse(x.frame, link.was_open ? RefusalReason::kNoPad : RefusalReason::kLinkDown);
+    return true;
+  });
   while (!link.waiting.empty()) {
-    WaitingFrame& first = link.waiting.front();
-    if (!link.was_open || first.until <= now) {
-      Refuse(first.frame, link.was_open ? RefusalReason::kNoPad : RefusalReason::kLinkDown);
-      link.waiting.pop_front();
-      continue;
-    }
-    if (!link.wants.empty() && link.own_bytes < link.passed_bytes) return;
-    const uint64_t wanted = first.payload.size() + kTagPadBytes;
+    const auto first = FirstWaiting(link);
+    const StreamId stream = first->frame.stream;
+    const auto* const want = FirstWant(link);
+    if (want != nullptr && want->first.first < LastPassed(link, stream)) return;
+    const uint64_t wanted = first->payload.size() + kTagPadBytes;
     if (link.end->SendableBytes() < wanted) {
-      if (now < first.ask_again) return;
-      first.ask_again = now + kAskAgain;
+      if (now < first->ask_again) return;
+      first->ask_again = now + kAskAgain;
     }
-    const uint32_t waited_ms = static_cast<uint32_t>((now - first.since).millis());
-    first.frame.remaining_ms -= std::min(first.frame.remaining_ms, waited_ms);
-    first.since = now;
-    if (!SendOn(next, link, first.frame, first.payload)) return;
-    link.passed_bytes += wanted;
-    link.waiting.pop_front();
+    const uint32_t waited_ms = static_cast<uint32_t>((now - first->since).millis());
+    first->frame.remaining_ms -= std::min(first->frame.remaining_ms, waited_ms);
+    first->since = now;
+    if (!SendOn(next, link, first->frame, first->payload)) return;
+    NotePassed(link, stream, now);
+    link.waiting.erase(first);
   }
-  link.passed_bytes = link.own_bytes = 0;
 }
 
-uint64_t NodeCore::Impl::OwedToQueue(const LinkEntry& link) const {
-  if (link.waiting.empty() || link.own_bytes < link.passed_bytes) return 0;
-  return link.waiting.front().payload.size() + kTagPadBytes;
+uint64_t NodeCore::Impl::OwedToQueue(LinkEntry& link, Instant last_launch) {
+  if (link.waiting.empty()) return 0;
+  const WaitingFrame& first = *FirstWaiting(link);
+  if (last_launch < LastPassed(link, first.frame.stream)) return 0;
+  return first.payload.size() + kTagPadBytes;
+}
+
+const std::pair<const NodeCore::Impl::LinkEntry::Turn, NodeCore::Impl::LinkEntry::Want>*
+NodeCore::Impl::FirstWant(LinkEntry& link) {
+  while (!link.wants.empty()) {
+    const auto& first = *link.wants.begin();
+    if (now < first.second.until) return &first;
+    const NodeId late = first.first.second;
+    ForgetWant(late, sources.at(late));
+  }
+  return nullptr;
 }
 
 uint64_t NodeCore::Impl::OwedToOthers(LinkEntry& link, const NodeId& destination,
                                       const SourceEntry& entry) {
-  while (!link.wants.empty()) {
-    const auto& [turn, want] = *link.wants.begin();
-    if (now < want.until) {
-      return turn < LinkEntry::Turn{entry.last_launch, destination} ? want.pad_bytes : 0;
-    }
-    const NodeId late = turn.second;
-    ForgetWant(late, sources.at(late));
-  }
-  return 0;
+  const auto* const first = FirstWant(link);
+  const LinkEntry::Turn turn{entry.last_launch, destination};
+  return first != nullptr && first->first < turn ? first->second.pad_bytes : 0;
 }
 
 void NodeCore::Impl::ForgetWant(const NodeId& destination, SourceEntry& entry) {
@@ -88,17 +124,16 @@ void NodeCore::Impl::SegmentWaits(const NodeId& next, LinkEntry& link, const Nod
   entry.wants_at = next;
 }
 
-void NodeCore::Impl::SegmentWent(LinkEntry& link, const NodeId& destination, SourceEntry& entry,
-                                 uint64_t pad_bytes) {
-  if (!link.waiting.empty()) link.own_bytes += pad_bytes;
+void NodeCore::Impl::SegmentWent(const NodeId& destination, SourceEntry& entry) {
   ForgetWant(destination, entry);
   entry.last_launch = now;
 }
 
 void NodeCore::Impl::WakeFirst(LinkEntry& link) {
-  if (link.wants.empty() || !link.was_open) return;
-  const auto& [turn, want] = *link.wants.begin();
-  if (link.end->SendableBytes() < want.pad_bytes + OwedToQueue(link)) return;
+  const auto* const first = FirstWant(link);
+  if (first == nullptr || !link.was_open) return;
+  const auto& [turn, want] = *first;
+  if (link.end->SendableBytes() < want.pad_bytes + OwedToQueue(link, turn.first)) return;
   const NodeId destination = turn.second;
   SourceEntry& entry = sources.at(destination);
   ForgetWant(destination, entry);

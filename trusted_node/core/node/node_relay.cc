@@ -178,9 +178,9 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   if (link == links.end() || !link->second.was_open) return false;
   const uint64_t overhead = kTagPadBytes + kSegmentHeadBytes;
   const uint8_t priority = starving ? kPriorityStarving : kPriorityTopUp;
-  const uint64_t reserve =
-      std::max(ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
-               OwedToQueue(link->second) + OwedToOthers(link->second, destination, entry));
+  const uint64_t reserve = std::max(ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
+                                    OwedToQueue(link->second, entry.last_launch) +
+                                        OwedToOthers(link->second, destination, entry));
   const uint64_t sendable = link->second.end->SendableBytes();
   const uint64_t free = sendable - std::min(sendable, reserve);
   if (reserve > 0 && free < overhead + kBodyBytesMin) {
@@ -202,7 +202,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
     }
     return false;
   }
-  SegmentWent(link->second, destination, entry, overhead + wish.body_bytes);
+  SegmentWent(destination, entry);
   // The first hop is free: the payload is the pad itself, and nothing of it is sent.
   SecretBytes payload = pads->pad.Duplicate(SecretAccess::ForRelay());
   const NodeId next = path[1];
