@@ -1,8 +1,6 @@
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include <climits>
 #include <map>
 #include <utility>
 #include <vector>
@@ -12,17 +10,15 @@
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
 #include "kms/crypto/signer.h"
+#include "kms/crypto/trust_store.h"
 #include "kms/crypto/x509_types.h"
 
 namespace keyhop {
 namespace {
 
-using crypto::BioPtr;
 using crypto::ChainPtr;
 using crypto::DigestPtr;
 using crypto::KeyPtr;
-using crypto::StoreContextPtr;
-using crypto::StorePtr;
 using crypto::X509Ptr;
 
 // Chains found good are taken as good for so long. At most so many are remembered.
@@ -71,9 +67,8 @@ X509Ptr FromDer(absl::string_view der) {
 
 class CertificateVerifier final : public Verifier {
  public:
-  CertificateVerifier(StorePtr store, bool with_crls, CertificateVerifierOptions options)
-      : store_(std::move(store)),
-        with_crls_(with_crls),
+  CertificateVerifier(TrustStore trust, CertificateVerifierOptions options)
+      : trust_(std::move(trust)),
         identity_(std::move(options.identity)),
         unix_seconds_(std::move(options.unix_seconds)) {}
 
@@ -128,20 +123,10 @@ class CertificateVerifier final : public Verifier {
       other.release();  // NOLINT(bugprone-unused-return-value): the stack owns it now.
     }
     if (leaf == nullptr) return Refuse("malformed certificate");
-    const StoreContextPtr ctx(X509_STORE_CTX_new());
-    KEYHOP_CHECK(ctx != nullptr &&
-                     X509_STORE_CTX_init(ctx.get(), store_.get(), leaf.get(), others.get()) == 1,
-                 "out of memory");
-    X509_VERIFY_PARAM* const param = X509_STORE_CTX_get0_param(ctx.get());
-    X509_VERIFY_PARAM_set_time(param, static_cast<time_t>(now));
-    X509_VERIFY_PARAM_set_auth_level(param, 2);  // 112 bits: P-256, Ed25519, RSA of 2048 bits.
-    if (with_crls_) {
-      X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-    }
-    if (X509_verify_cert(ctx.get()) != 1) {
-      ERR_clear_error();
-      return Refuse(absl::StrCat(
-          "certificate: ", X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx.get()))));
+    if (const absl::Status vouched =
+            trust_.Verify(leaf.get(), others.get(), now, TrustStore::Purpose::kAny);
+        !vouched.ok()) {
+      return Refuse(absl::StrCat("certificate: ", vouched.message()));
     }
     if ((X509_get_key_usage(leaf.get()) & KU_DIGITAL_SIGNATURE) == 0) {
       return Refuse("certificate: not for signatures");
@@ -153,8 +138,7 @@ class CertificateVerifier final : public Verifier {
     return Holder{.id = *std::move(id), .key = std::move(key), .checked_at = now};
   }
 
-  const StorePtr store_;
-  const bool with_crls_;
+  const TrustStore trust_;
   const CertificateIdentity identity_;
   const std::function<int64_t()> unix_seconds_;
   mutable Mutex mu_;
@@ -165,31 +149,8 @@ class CertificateVerifier final : public Verifier {
 
 absl::StatusOr<std::unique_ptr<Verifier>> MakeCertificateVerifier(
     CertificateVerifierOptions options) {
-  KEYHOP_CHECK(options.trusted_pem.size() < INT_MAX, "files are small");
-  StorePtr store(X509_STORE_new());
-  const BioPtr in(
-      BIO_new_mem_buf(options.trusted_pem.data(), static_cast<int>(options.trusted_pem.size())));
-  KEYHOP_CHECK(store != nullptr && in != nullptr, "out of memory");
-  size_t certificates = 0, crls = 0;
-  bool ok = true;
-  STACK_OF(X509_INFO)* const found = PEM_X509_INFO_read_bio(in.get(), nullptr, nullptr, nullptr);
-  for (int i = 0; found != nullptr && i < sk_X509_INFO_num(found); ++i) {
-    const X509_INFO* const info = sk_X509_INFO_value(found, i);
-    if (info->x509 != nullptr) {
-      ok = ok && X509_STORE_add_cert(store.get(), info->x509) == 1;
-      ++certificates;
-    }
-    if (info->crl != nullptr) {
-      ok = ok && X509_STORE_add_crl(store.get(), info->crl) == 1;
-      ++crls;
-    }
-  }
-  sk_X509_INFO_pop_free(found, X509_INFO_free);
-  ERR_clear_error();
-  if (!ok || certificates == 0) {
-    return absl::InvalidArgumentError("expected PEM certificates of those who may vouch");
-  }
-  return std::make_unique<CertificateVerifier>(std::move(store), crls > 0, std::move(options));
+  KEYHOP_ASSIGN_OR_RETURN(TrustStore trust, TrustStore::Create(options.trusted_pem));
+  return std::make_unique<CertificateVerifier>(std::move(trust), std::move(options));
 }
 
 }  // namespace keyhop

@@ -1,9 +1,12 @@
 #ifndef KEYHOP_KMS_TLS_GRPC_CREDENTIALS_H_
 #define KEYHOP_KMS_TLS_GRPC_CREDENTIALS_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -14,11 +17,22 @@
 #include "kms/base/mutex.h"
 #include "kms/tls/certificate.h"
 #include "kms/tls/identity.h"
+#include "kms/tls/trust_file.h"
 
 // Mutual TLS for gRPC. Certificates are read again when their files change: gRPC looks every ten
-// seconds; connections that are open stay.
+// seconds, trust stores of clients are looked at in each handshake; connections that are open stay.
 
 namespace keyhop {
+
+// Told, on any thread, why the other end of a connection was refused: which certificate, which
+// field, what was expected.
+using RefusalListener = std::function<void(const std::string& text)>;
+
+// One kind of clients of a server, and who vouches for them.
+struct ClientTrust {
+  CertificateKind kind = CertificateKind::kSae;
+  std::shared_ptr<TrustFile> trust;
+};
 
 // A certificate, its key and a trust store, watched by one thread, for any number of servers and
 // channels: make one per trust store. Thread-safe.
@@ -32,6 +46,12 @@ class GrpcTls {
   std::shared_ptr<grpc::ServerCredentials> Server(CertificateKind peers,
                                                   const IdentityRules& rules) const;
 
+  // The same for clients of several kinds, each vouched for by its own trust store: what one store
+  // vouches for never passes as another kind.
+  std::shared_ptr<grpc::ServerCredentials> Server(std::vector<ClientTrust> clients,
+                                                  const IdentityRules& rules,
+                                                  RefusalListener on_refusal = {}) const;
+
   // Sends our certificate, and takes only a server that the trust store vouches for and that is
   // the node `expected`; its host name does not matter.
   std::shared_ptr<grpc::ChannelCredentials> ChannelToNode(const NodeId& expected,
@@ -42,17 +62,23 @@ class GrpcTls {
   std::shared_ptr<grpc::ChannelCredentials> ChannelToHost() const;
 
  private:
-  explicit GrpcTls(std::shared_ptr<grpc::experimental::FileWatcherCertificateProvider> certificates)
-      : certificates_(std::move(certificates)) {}
+  GrpcTls(std::shared_ptr<grpc::experimental::FileWatcherCertificateProvider> certificates,
+          std::shared_ptr<TrustFile> trust)
+      : certificates_(std::move(certificates)), trust_(std::move(trust)) {}
 
   std::shared_ptr<grpc::experimental::FileWatcherCertificateProvider> certificates_;
+  std::shared_ptr<TrustFile> trust_;
 };
 
-// Tells who called, from the certificate of the connection. A certificate is parsed once, not once
-// a call; at most kRememberedMax are remembered. UNAUTHENTICATED as IdOf. Thread-safe.
+// Tells who called, from the certificate of the connection. A certificate is looked at once in
+// kRememberSeconds, not once a call; at most kRememberedMax are remembered. UNAUTHENTICATED as
+// IdOf, or when the trust store of its kind does not vouch for it (any more). Thread-safe.
 class GrpcPeers {
  public:
-  explicit GrpcPeers(IdentityRules rules) : rules_(std::move(rules)) {}
+  // `clients`: the kinds that share a server with others; the handshake alone does not tell which
+  // of their trust stores vouched.
+  explicit GrpcPeers(IdentityRules rules, std::vector<ClientTrust> clients = {})
+      : rules_(std::move(rules)), clients_(std::move(clients)) {}
 
   absl::StatusOr<SaeId> PeerSae(const grpc::AuthContext& context);
   absl::StatusOr<NodeId> PeerNode(const grpc::AuthContext& context);
@@ -61,11 +87,19 @@ class GrpcPeers {
 
  private:
   static constexpr size_t kRememberedMax = 4096;
-  using Remembered = absl::flat_hash_map<std::string, absl::StatusOr<std::string>>;  // By PEM.
+  static constexpr int64_t kRememberSeconds = 10;
+  struct Known {
+    absl::StatusOr<std::string> id;
+    int64_t until_s = 0;  // Of a clock that only grows.
+  };
+  using Remembered = absl::flat_hash_map<std::string, Known>;  // By PEM.
 
   absl::StatusOr<std::string> Peer(CertificateKind kind, const grpc::AuthContext& context);
+  absl::StatusOr<std::string> Identify(CertificateKind kind, absl::string_view pem,
+                                       const grpc::AuthContext& context) const;
 
   const IdentityRules rules_;
+  const std::vector<ClientTrust> clients_;
   Mutex mu_;
   absl::flat_hash_map<CertificateKind, Remembered> remembered_ ABSL_GUARDED_BY(mu_);
 };

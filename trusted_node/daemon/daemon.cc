@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <map>
 #include <set>
 #include <string>
 #include <system_error>
@@ -29,6 +30,7 @@
 #include "kms/tls/grpc_credentials.h"
 #include "trusted_node/admin/admin_service.h"
 #include "trusted_node/daemon/core_loop.h"
+#include "trusted_node/daemon/grpc_servers.h"
 #include "trusted_node/daemon/node_config.h"
 #include "trusted_node/daemon/node_machine.h"
 #include "trusted_node/daemon/ports.h"
@@ -42,7 +44,6 @@ namespace {
 
 using config::v1::Config;
 
-constexpr auto kShutdownGrace = std::chrono::seconds(2);
 constexpr auto kSnapshotWait = std::chrono::seconds(5);
 constexpr int kExitStorage = 74;  // EX_IOERR
 
@@ -104,20 +105,21 @@ absl::Status CheckFiles(const Config& config) {
 
 struct Daemon::Impl {
   Impl(const Config& c, const SecureHeap& h)
-      : config(c), heap(h), rules(IdentityRules::From(c.identity())), peers(rules) {}
+      : config(c), heap(h), rules(IdentityRules::From(c.identity())) {}
   ~Impl() { Stop(); }
 
+  absl::Status OpenTrust();
   absl::Status OpenStore();
   absl::Status MakeCore();
   absl::Status Listen();
   absl::Status StartHttps();
-  absl::StatusOr<std::unique_ptr<grpc::Server>> Serve(
-      const char* what, const std::string& address, CertificateKind clients,
-      const std::string& client_ca, grpc::Service* service,
-      const std::function<void(grpc::ServerBuilder&)>& configure);
+  // One gRPC listener; the first of `clients` is the kind whose trust store clients are told of.
+  GrpcServers::Site Site(const char* what, const std::string& address,
+                         const std::vector<CertificateKind>& clients) const;
   HttpsConfig HttpsFor(const std::string& address, const std::string& client_ca,
                        CertificateKind clients) const;
   HttpsSite::Page Metrics();
+  const std::string& CaOf(CertificateKind clients) const;
   absl::Status SwitchLink(const LinkId& link, bool up);
   void Stop();
 
@@ -127,7 +129,8 @@ struct Daemon::Impl {
   const Instant started = MonotonicNow();
   OsEntropy entropy;
   DiskFileOps files;
-  GrpcPeers peers;
+  std::map<CertificateKind, std::shared_ptr<TrustFile>> trust;
+  std::unique_ptr<GrpcPeers> peers;
   std::atomic<bool> ready = false;
   Mutex switching;  // A link, by an operator.
 
@@ -142,11 +145,26 @@ struct Daemon::Impl {
   std::unique_ptr<Kq1Server> kq1;
   std::unique_ptr<grpc::Service> delivery_service;
   std::unique_ptr<grpc::Service> admin_service;
-  std::vector<std::unique_ptr<grpc::Server>> node_servers;    // Kx, Kq-1.
-  std::vector<std::unique_ptr<grpc::Server>> client_servers;  // Ak, admin.
+  std::unique_ptr<GrpcServers> node_servers;    // Kx, Kq-1.
+  std::unique_ptr<GrpcServers> client_servers;  // Ak, admin.
   std::unique_ptr<RestServer> rest;
   std::unique_ptr<HttpsSite> metrics;
 };
+
+absl::Status Daemon::Impl::OpenTrust() {
+  const config::v1::Tls& tls = config.tls();
+  KEYHOP_ASSIGN_OR_RETURN(const auto nodes, TrustFile::Open(tls.node_ca()));
+  KEYHOP_ASSIGN_OR_RETURN(const auto saes, TrustFile::Open(tls.sae_ca()));
+  KEYHOP_ASSIGN_OR_RETURN(const auto operators, TrustFile::Open(tls.operator_ca()));
+  trust = {{CertificateKind::kNode, nodes},
+           {CertificateKind::kModule, nodes},
+           {CertificateKind::kSae, saes},
+           {CertificateKind::kOperator, operators}};
+  std::vector<ClientTrust> clients;
+  for (const auto& [kind, store] : trust) clients.push_back({kind, store});
+  peers = std::make_unique<GrpcPeers>(rules, std::move(clients));
+  return absl::OkStatus();
+}
 
 absl::Status Daemon::Impl::OpenStore() {
   const std::string& dir = config.node().state_dir();
@@ -188,7 +206,7 @@ absl::Status Daemon::Impl::MakeCore() {
     return tls.ChannelToNode(peer, rules);
   };
   kx_options.identify = [this](const grpc::AuthContext& context) {
-    return peers.PeerNode(context);
+    return peers->PeerNode(context);
   };
   kx_options.log = Log;
   kx = std::make_unique<KxExchange>(std::move(kx_options));
@@ -211,7 +229,7 @@ absl::Status Daemon::Impl::MakeCore() {
   const std::set<LinkId> down = machine->Snapshot(MonotonicNow()).links_down;
   for (Kq1Link& link : kq1_options.links) link.admin_up = !down.contains(link.id);
   kq1_options.identify = [this](const grpc::AuthContext& context) -> absl::StatusOr<std::string> {
-    KEYHOP_ASSIGN_OR_RETURN(const ModuleId module, peers.PeerModule(context));
+    KEYHOP_ASSIGN_OR_RETURN(const ModuleId module, peers->PeerModule(context));
     return module.value;
   };
   kq1_options.log = Log;
@@ -219,26 +237,21 @@ absl::Status Daemon::Impl::MakeCore() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<grpc::Server>> Daemon::Impl::Serve(
-    const char* what, const std::string& address, CertificateKind clients,
-    const std::string& client_ca, grpc::Service* service,
-    const std::function<void(grpc::ServerBuilder&)>& configure) {
-  KEYHOP_RETURN_IF_ERROR(
-      At(what, WaitForPort(address, FromProto(config.node().start_retry_window()))));
-  KEYHOP_ASSIGN_OR_RETURN(const GrpcTls tls, GrpcTls::Create(FilesFor(config, client_ca)));
-  grpc::ServerBuilder builder;
-  // Two processes on one port would share its connections without a word.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  configure(builder);
-  int port = 0;
-  builder.AddListeningPort(address, tls.Server(clients, rules), &port);
-  builder.RegisterService(service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat(what, ": cannot listen at ", address));
-  }
-  spdlog::info("{}: listens at {}", what, address);
-  return server;
+const std::string& Daemon::Impl::CaOf(CertificateKind clients) const {
+  if (clients == CertificateKind::kSae) return config.tls().sae_ca();
+  return clients == CertificateKind::kOperator ? config.tls().operator_ca()
+                                               : config.tls().node_ca();
+}
+
+GrpcServers::Site Daemon::Impl::Site(const char* what, const std::string& address,
+                                     const std::vector<CertificateKind>& clients) const {
+  GrpcServers::Site site;
+  site.what = what;
+  site.address = address;
+  site.port_wait = FromProto(config.node().start_retry_window());
+  site.files = FilesFor(config, CaOf(clients.front()));
+  for (const CertificateKind kind : clients) site.clients.push_back({kind, trust.at(kind)});
+  return site;
 }
 
 absl::Status Daemon::Impl::Listen() {
@@ -248,11 +261,11 @@ absl::Status Daemon::Impl::Listen() {
                                static_cast<int>(config.grpc().streams_per_connection_max()));
   };
   delivery_service = MakeDeliveryGrpcService(*loop, [this](const grpc::ServerContextBase& context) {
-    return peers.PeerSae(*context.auth_context());
+    return peers->PeerSae(*context.auth_context());
   });
   AdminHooks hooks;
   hooks.check_operator = [this](const grpc::ServerContextBase& context) {
-    const auto caller = peers.PeerOperator(*context.auth_context());
+    const auto caller = peers->PeerOperator(*context.auth_context());
     return caller.ok() ? absl::OkStatus() : absl::PermissionDeniedError(caller.status().message());
   };
   hooks.set_link = [this](const LinkId& link, bool up) { return SwitchLink(link, up); };
@@ -270,21 +283,38 @@ absl::Status Daemon::Impl::Listen() {
   admin_service = MakeAdminService(*loop, std::move(hooks));
 
   const config::v1::Listeners& at = config.listeners();
-  const config::v1::Tls& tls = config.tls();
-  KEYHOP_ASSIGN_OR_RETURN(auto kx_server,
-                          Serve("kx", at.kx(), CertificateKind::kNode, tls.node_ca(), kx->service(),
-                                KxExchange::Configure));
-  node_servers.push_back(std::move(kx_server));
-  KEYHOP_ASSIGN_OR_RETURN(auto kq1_server,
-                          Serve("kq1", at.kq1(), CertificateKind::kModule, tls.node_ca(),
-                                kq1->service(), Kq1Server::Configure));
-  node_servers.push_back(std::move(kq1_server));
-  KEYHOP_ASSIGN_OR_RETURN(auto ak_server, Serve("grpc", at.grpc(), CertificateKind::kSae,
-                                                tls.sae_ca(), delivery_service.get(), limits));
-  client_servers.push_back(std::move(ak_server));
-  KEYHOP_ASSIGN_OR_RETURN(auto admin_server, Serve("admin", at.admin(), CertificateKind::kOperator,
-                                                   tls.operator_ca(), admin_service.get(), limits));
-  client_servers.push_back(std::move(admin_server));
+  GrpcListenerLimits listener;
+  listener.descriptors_max = DescriptorsForClients();
+  listener.unfinished_max = config.grpc().unfinished_connections_max();
+  listener.handshake_timeout = std::chrono::milliseconds(
+      FromProto(config.grpc().handshake_timeout()).ns / Duration::Millis(1).ns);
+  node_servers = std::make_unique<GrpcServers>(rules, listener);
+  client_servers = std::make_unique<GrpcServers>(rules, listener);
+
+  const GrpcServers::Service delivery{delivery_service.get(), "keyhop.delivery.v1.KeyDelivery"};
+  const GrpcServers::Service admin{admin_service.get(), "keyhop.admin.v1.Admin"};
+  GrpcServers::Site kx_site = Site("kx", at.kx(), {CertificateKind::kNode});
+  kx_site.services = {{kx->service(), "keyhop.kx.v1.Kx"}};
+  kx_site.configure = KxExchange::Configure;
+  GrpcServers::Site kq1_site = Site("kq1", at.kq1(), {CertificateKind::kModule});
+  kq1_site.services = {{kq1->service(), "keyhop.kq1.v1.KeyManagerQ"}};
+  kq1_site.configure = Kq1Server::Configure;
+  // Operators find the admin API at the SAEs' address too: some know no other one of a node.
+  GrpcServers::Site ak_site =
+      Site("grpc", at.grpc(), {CertificateKind::kSae, CertificateKind::kOperator});
+  ak_site.services = {delivery, admin};
+  ak_site.configure = limits;
+  GrpcServers::Site admin_site = Site("admin", at.admin(), {CertificateKind::kOperator});
+  admin_site.services = {admin};
+  admin_site.configure = limits;
+  for (GrpcServers::Site* site : {&kx_site, &kq1_site}) {
+    KEYHOP_RETURN_IF_ERROR(node_servers->Add(std::move(*site)));
+  }
+  for (GrpcServers::Site* site : {&ak_site, &admin_site}) {
+    KEYHOP_RETURN_IF_ERROR(client_servers->Add(std::move(*site)));
+  }
+  spdlog::info("listens: kx {}, kq1 {}, grpc {}, admin {}", at.kx(), at.kq1(), at.grpc(),
+               at.admin());
   return StartHttps();
 }
 
@@ -313,7 +343,9 @@ HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string
     const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
     return facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
   };
-  out.connections_max = config.rest().connections_max();
+  // The gRPC listeners need some too.
+  const uint32_t share = static_cast<uint32_t>(std::max(1, DescriptorsForClients() / 2));
+  out.connections_max = std::min(config.rest().connections_max(), share);
   out.body_max_bytes = config.rest().body_bytes_max();
   out.header_max_bytes = config.rest().header_bytes_max();
   out.handshake_timeout = FromProto(config.rest().handshake_timeout());
@@ -361,6 +393,12 @@ HttpsSite::Page Daemon::Impl::Metrics() {
     snapshot.counters["kx_messages_refused"] += status.refused_messages;
   }
   snapshot.counters["kq1_streams_refused"] += kq1->refused();
+  for (const GrpcServers* servers : {client_servers.get(), node_servers.get()}) {
+    const GrpcListenerCounts counts = servers->counts();
+    snapshot.counters["grpc_connections_accepted"] += counts.accepted;
+    snapshot.counters["grpc_connections_over_limit"] += counts.refused_over_limit;
+    snapshot.counters["grpc_unfinished_connections_dropped"] += counts.dropped_unfinished;
+  }
   if (rest != nullptr) {
     const HttpsCounts counts = rest->counts();
     snapshot.counters["rest_connections_over_limit"] += counts.refused_over_limit;
@@ -374,22 +412,19 @@ HttpsSite::Page Daemon::Impl::Metrics() {
 
 void Daemon::Impl::Stop() {
   ready = false;
-  const auto deadline = [] { return std::chrono::system_clock::now() + kShutdownGrace; };
-  for (const auto& server : client_servers) {
-    if (auto* health = server->GetHealthCheckService(); health != nullptr) {
-      health->SetServingStatus(false);
-    }
+  for (GrpcServers* servers : {client_servers.get(), node_servers.get()}) {
+    if (servers != nullptr) servers->SayNotServing();
   }
   // Those who ask first, while the core still answers; then the neighbours; then the core.
   if (rest != nullptr) rest->Stop();
   if (metrics != nullptr) metrics->Stop();
-  for (const auto& server : client_servers) server->Shutdown(deadline());
+  if (client_servers != nullptr) client_servers->Stop();
   if (kq1 != nullptr) kq1->Stop();
   if (kx != nullptr) kx->Stop();
-  for (const auto& server : node_servers) server->Shutdown(deadline());
+  if (node_servers != nullptr) node_servers->Stop();
   if (loop != nullptr) loop->Stop();
-  client_servers.clear();
-  node_servers.clear();
+  client_servers.reset();
+  node_servers.reset();
   rest.reset();
   metrics.reset();
   if (sealed != nullptr) {
@@ -410,6 +445,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config,
   grpc::EnableDefaultHealthCheckService(true);
   if (config.grpc().reflection()) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   auto impl = std::make_unique<Impl>(config, heap);
+  KEYHOP_RETURN_IF_ERROR(impl->OpenTrust());
   KEYHOP_RETURN_IF_ERROR(impl->OpenStore());
   KEYHOP_RETURN_IF_ERROR(impl->MakeCore());
   impl->loop->Start();

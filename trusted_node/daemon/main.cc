@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,6 +50,14 @@ void LogFromGrpc(gpr_log_func_args* args) {
   const std::string file(args->file);
   spdlog::warn("grpc: {}:{}: {}", file.substr(file.rfind('/') + 1), args->line,
                std::string(args->message).substr(0, 400));
+}
+
+// The soft limit on descriptors is low for programs that still use select(2); this one does not.
+void UseAllDescriptors() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void SetUpLog(config::v1::LogLevel level) {
@@ -146,6 +155,7 @@ int Main(int argc, char** argv) {
   }
   const absl::StatusOr<config::v1::Config> config = LoadConfig(config_path);
   if (!config.ok()) return Fail(kExitUsage, std::string(config.status().message()));
+  UseAllDescriptors();
   // Before any secret is read.
   const absl::StatusOr<SecureHeap> heap = InitSecureHeap(config->node().secure_heap_bytes());
   if (!heap.ok()) return Fail(kExitUsage, std::string(heap.status().message()));

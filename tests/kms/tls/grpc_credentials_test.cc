@@ -1,14 +1,18 @@
 #include "kms/tls/grpc_credentials.h"
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "grpcpp/generic/async_generic_service.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
+#include "kms/base/mutex.h"
 #include "tests/kms/tls/test_certs.h"
 
 namespace keyhop {
@@ -19,7 +23,8 @@ using ::testing::HasSubstr;
 // Answers every call with what PeerSae, PeerNode or PeerModule says of the caller.
 class WhoAmI final : public grpc::CallbackGenericService {
  public:
-  explicit WhoAmI(CertificateKind kind) : kind_(kind) {}
+  explicit WhoAmI(CertificateKind kind, std::vector<ClientTrust> clients = {})
+      : kind_(kind), peers_(IdentityRules{}, std::move(clients)) {}
 
  private:
   class Reactor final : public grpc::ServerGenericBidiReactor {
@@ -53,18 +58,22 @@ class WhoAmI final : public grpc::CallbackGenericService {
       const auto id = peers_.PeerNode(context);
       return id.ok() ? absl::StatusOr<std::string>(id->value) : id.status();
     }
+    if (kind_ == CertificateKind::kOperator) {
+      const auto id = peers_.PeerOperator(context);
+      return id.ok() ? absl::StatusOr<std::string>(id->value) : id.status();
+    }
     const auto id = peers_.PeerModule(context);
     return id.ok() ? absl::StatusOr<std::string>(id->value) : id.status();
   }
 
   const CertificateKind kind_;
-  GrpcPeers peers_{IdentityRules{}};
+  GrpcPeers peers_;
 };
 
 class GrpcCredentialsTest : public ::testing::Test {
  protected:
   GrpcCredentialsTest() {
-    for (const char* ca : {"node-ca", "sae-ca", "foreign-ca"}) certs_.AddCa(ca);
+    for (const char* ca : {"node-ca", "sae-ca", "operator-ca", "foreign-ca"}) certs_.AddCa(ca);
     const std::string local = ",DNS:localhost,IP:127.0.0.1";
     certs_.Add("n1",
                {.ca = "node-ca", .common_name = "n1", .alt_names = "URI:keyhop://node/n1" + local});
@@ -94,6 +103,32 @@ class GrpcCredentialsTest : public ::testing::Test {
     builder.RegisterCallbackGenericService(service_.get());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
+  }
+
+  // Node n1 listens for SAEs and operators at one address; calls are for those of `kind`.
+  void ServeBoth(CertificateKind kind) {
+    const std::vector<ClientTrust> clients = {{CertificateKind::kSae, Trust("sae-ca")},
+                                              {CertificateKind::kOperator, Trust("operator-ca")}};
+    service_ = std::make_unique<WhoAmI>(kind, clients);
+    grpc::ServerBuilder builder;
+    const auto told = [this](const std::string& text) {
+      MutexLock lock(refusals_mu_);
+      refusals_ += text + "\n";
+    };
+    builder.AddListeningPort("127.0.0.1:0", Tls("n1", "sae-ca").Server(clients, {}, told), &port_);
+    builder.RegisterCallbackGenericService(service_.get());
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+  }
+
+  std::shared_ptr<TrustFile> Trust(const std::string& ca) {
+    auto trust = TrustFile::Open(certs_.Path(ca + ".crt"));
+    EXPECT_TRUE(trust.ok()) << trust.status();
+    return *std::move(trust);
+  }
+
+  grpc::Status CallAs(const std::string& name) {
+    return Call(Tls(name, "node-ca").ChannelToHost(), &answer_);
   }
 
   // What the server says to a call, and in `*answer` who it says we are.
@@ -127,6 +162,8 @@ class GrpcCredentialsTest : public ::testing::Test {
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
   std::string answer_;
+  Mutex refusals_mu_;
+  std::string refusals_ ABSL_GUARDED_BY(refusals_mu_);
 };
 
 TEST_F(GrpcCredentialsTest, KnowsTheSae) {
@@ -183,6 +220,52 @@ TEST_F(GrpcCredentialsTest, RefusesAModuleOnKxAndANodeOnKq1) {
 TEST_F(GrpcCredentialsTest, RefusesANodeAsAnSae) {
   Serve(CertificateKind::kSae, "sae-ca");
   EXPECT_FALSE(Call(Tls("n2", "node-ca").ChannelToHost(), &answer_).ok());
+}
+
+TEST_F(GrpcCredentialsTest, KnowsSaesAndOperatorsAtOneAddress) {
+  certs_.Add("root", {.ca = "operator-ca", .alt_names = "URI:keyhop://operator/root"});
+  ServeBoth(CertificateKind::kOperator);
+  ASSERT_TRUE(CallAs("root").ok());
+  EXPECT_EQ(answer_, "root");
+  EXPECT_EQ(CallAs("alice").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  server_->Shutdown();
+  ServeBoth(CertificateKind::kSae);
+  ASSERT_TRUE(CallAs("alice").ok());
+  EXPECT_EQ(answer_, "alice");
+  EXPECT_EQ(CallAs("root").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(GrpcCredentialsTest, WhatOneTrustStoreVouchesForIsNobodyOfTheOther) {
+  certs_.Add("posing", {.ca = "sae-ca", .alt_names = "URI:keyhop://operator/root"});
+  certs_.Add("both",
+             {.ca = "sae-ca", .alt_names = "URI:keyhop://sae/both,URI:keyhop://operator/root"});
+  certs_.Add("reverse", {.ca = "operator-ca",
+                         .alt_names = "URI:keyhop://operator/root,URI:keyhop://sae/alice"});
+  ServeBoth(CertificateKind::kOperator);
+  EXPECT_EQ(CallAs("posing").error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(CallAs("both").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  server_->Shutdown();
+  ServeBoth(CertificateKind::kSae);
+  EXPECT_TRUE(CallAs("both").ok());
+  EXPECT_EQ(CallAs("reverse").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(GrpcCredentialsTest, SaysWhyAClientWasRefusedInTheHandshake) {
+  certs_.Add("stranger", {.ca = "foreign-ca", .alt_names = "URI:keyhop://sae/stranger"});
+  ServeBoth(CertificateKind::kSae);
+  EXPECT_EQ(CallAs("stranger").error_code(), grpc::StatusCode::UNAVAILABLE);
+  MutexLock lock(refusals_mu_);
+  EXPECT_THAT(refusals_, HasSubstr("unable to get local issuer certificate"));
+  EXPECT_THAT(refusals_, HasSubstr("sae-ca.crt vouches for"));
+}
+
+TEST_F(GrpcCredentialsTest, ATrustStoreIsReadAgainWhenItChanges) {
+  certs_.Add("stranger", {.ca = "foreign-ca", .alt_names = "URI:keyhop://sae/stranger"});
+  ServeBoth(CertificateKind::kSae);
+  EXPECT_FALSE(CallAs("stranger").ok());
+  std::filesystem::rename(certs_.Path("foreign-ca.crt"), certs_.Path("sae-ca.crt"));
+  EXPECT_TRUE(CallAs("stranger").ok());
+  EXPECT_FALSE(CallAs("alice").ok());
 }
 
 TEST_F(GrpcCredentialsTest, RefusesToStartWithFilesThatDoNotFit) {

@@ -11,9 +11,9 @@
 namespace keyhop {
 
 struct TestCertOptions {
-  std::string ca;           // Of TestCerts::AddCa.
-  std::string common_name;  // Empty: none.
-  std::string alt_names;    // As OpenSSL's subjectAltName: "URI:keyhop://sae/a,DNS:localhost".
+  std::string ca = {};           // Of TestCerts::AddCa.
+  std::string common_name = {};  // Empty: none.
+  std::string alt_names = {};    // As OpenSSL's subjectAltName: "URI:keyhop://sae/a,DNS:localhost".
   long valid_from_s = -3600;
   long valid_until_s = 3600;
 };

@@ -1,0 +1,47 @@
+#ifndef KEYHOP_KMS_TLS_TRUST_FILE_H_
+#define KEYHOP_KMS_TLS_TRUST_FILE_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kms/base/mutex.h"
+#include "kms/crypto/trust_store.h"
+
+namespace keyhop {
+
+// A trust store (PEM: certificates of CAs, and their revocation lists) that is read again when its
+// file changes; one that cannot be read then leaves the last good one in use. Thread-safe.
+class TrustFile {
+ public:
+  // NOT_FOUND or INVALID_ARGUMENT name the file.
+  static absl::StatusOr<std::shared_ptr<TrustFile>> Open(const std::string& path);
+
+  // As TrustStore::VerifyPem, of a TLS client and now; the message says which file did not vouch.
+  absl::Status VerifyClient(absl::string_view leaf_pem, absl::string_view others_pem);
+
+ private:
+  struct Seen {
+    int64_t inode = 0;
+    int64_t size = 0;
+    int64_t changed_ns = 0;
+    friend bool operator==(const Seen&, const Seen&) = default;
+  };
+  TrustFile(std::string path, Seen seen, TrustStore store);
+
+  std::shared_ptr<const TrustStore> Current();
+  static Seen Look(const std::string& path);
+  static absl::StatusOr<TrustStore> Read(const std::string& path);
+
+  const std::string path_;
+  Mutex mu_;
+  Seen seen_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const TrustStore> store_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace keyhop
+
+#endif  // KEYHOP_KMS_TLS_TRUST_FILE_H_
