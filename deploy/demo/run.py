@@ -1,6 +1,5 @@
 """Starts the demo network, checks it as a user would, and stays until it is told to end."""
 import argparse
-import fcntl
 import http.client
 import json
 import os
@@ -34,10 +33,13 @@ def command_line(pid):
 
 
 def pids_of(configs):
-    """Processes that run one of our configurations, whoever started them."""
+    """Our programs that run one of our configurations, whoever started them."""
     wanted = {c.encode() for c in configs}
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid() and wanted & set(command_line(name)):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        words = command_line(name)
+        if wanted & set(words) and os.path.basename(words[0]) in (b"keyhopd", b"keyhop-qkdsim"):
             yield int(name)
 
 
@@ -203,30 +205,23 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", required=True)
     parser.add_argument("--bin", required=True)
-    parser.add_argument("--run-dir", default=".demo")
+    parser.add_argument("--run-dir", required=True)
     parser.add_argument("--once", action="store_true")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
 
-    run_dir = os.path.abspath(options.run_dir)
+    run_dir = os.path.abspath(options.run_dir)  # Locked by demo.sh, as long as this process lives.
     os.umask(0o077)
     os.makedirs(os.path.join(run_dir, "logs"), exist_ok=True)
-    lock = open(os.path.join(run_dir, ".lock"), "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise SystemExit(f"demo: another demo runs in {run_dir}; end it or give --run-dir")
     world_file = os.path.join(run_dir, "demo.json")
-    if os.path.exists(world_file):
-        os.unlink(world_file)
-
-    ports = network.choose_ports(network.DEMO, run_dir)
-    network.make_certificates(network.DEMO, options.root, run_dir)
-    plan = network.plan(network.DEMO, run_dir, options.bin, ports)
-    configs = [argv[-1] for _, argv in plan]
+    configs = []
     code = 1
     try:
+        ports = network.choose_ports(network.DEMO, run_dir)
+        network.make_certificates(network.DEMO, options.root, run_dir)
+        plan = network.plan(network.DEMO, run_dir, options.bin, ports)
+        configs = [argv[-1] for _, argv in plan]
         end_all(configs)  # What an earlier demo, killed hard, left behind.
         processes = [start(run_dir, name, argv) for name, argv in plan]
         world = network.describe(network.DEMO, run_dir, ports, processes)
@@ -257,6 +252,8 @@ def main():
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        if not options.once and os.path.exists(world_file):
+            os.unlink(world_file)
         end_all(configs)
     return code
 

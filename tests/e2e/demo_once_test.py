@@ -61,7 +61,8 @@ def test():
         stays.kill("qkd-n1-n2")
         stays.restart("qkd-n1-n2")
         stays.stop()
-        os.unlink(os.path.join(stays.run_dir, "demo.json"))
+        world.expect(not os.path.exists(os.path.join(stays.run_dir, "demo.json")),
+                     "demo.json speaks of a network that is gone")
         # Again in the same folder: the same ports, up in seconds.
         started = time.monotonic()
         stays.start()
