@@ -3,8 +3,8 @@ import json
 import os
 import re
 import ssl
-import subprocess
 
+import certificates
 import world
 
 NOT_FOUND = "one or more keys specified are not found on KME"
@@ -109,45 +109,10 @@ def check_not_named(demo):
     world.expect((status, body.get("message")) == (400, NOT_FOUND), f"used: {status} {body}")
 
 
-def openssl(*words):
-    done = subprocess.run(["openssl", *words], capture_output=True, text=True)
-    world.expect(done.returncode == 0, f"openssl {words[0]}: {done.stderr}")
-
-
-def make_bad_certificates(demo, folder):
+def bad_certificates(demo, folder):
     """{name: (cert, key)} that no KME may take as an SAE's."""
-    os.makedirs(folder)
-    pki = os.path.join(demo.run_dir, "pki")
-
-    def request(name):
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-                "/CN=sae-1", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.csr")
-        with open(f"{folder}/{name}.ext", "w") as f:
-            f.write("subjectAltName=URI:keyhop://sae/sae-1\nextendedKeyUsage=clientAuth\n")
-
-    request("expired")
-    with open(f"{folder}/ca.cnf", "w") as f:
-        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\n"
-                f"new_certs_dir={folder}\ndefault_md=sha256\npolicy=p\nunique_subject=no\n"
-                "[p]\ncommonName=supplied\n")
-    open(f"{folder}/index", "w").close()
-    with open(f"{folder}/serial", "w") as f:
-        f.write("1000\n")
-    openssl("ca", "-batch", "-notext", "-config", f"{folder}/ca.cnf", "-cert", f"{pki}/sae-ca.crt",
-            "-keyfile", f"{pki}/ca/sae-ca.key", "-startdate", "20200101000000Z", "-enddate",
-            "20210101000000Z", "-in", f"{folder}/expired.csr", "-out", f"{folder}/expired.crt",
-            "-extfile", f"{folder}/expired.ext")
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-subj", "/CN=Another CA", "-keyout", f"{folder}/foreign-ca.key", "-out",
-            f"{folder}/foreign-ca.crt")
-    request("foreign")
-    openssl("x509", "-req", "-in", f"{folder}/foreign.csr", "-CA", f"{folder}/foreign-ca.crt",
-            "-CAkey", f"{folder}/foreign-ca.key", "-CAcreateserial", "-days", "9", "-extfile",
-            f"{folder}/foreign.ext", "-out", f"{folder}/foreign.crt")
     node, operator = demo.world["nodes"][1], demo.world["operator"]
-    return {"expired": (f"{folder}/expired.crt", f"{folder}/expired.key"),
-            "foreign": (f"{folder}/foreign.crt", f"{folder}/foreign.key"),
-            "a node's": (node["cert"], node["key"]),
+    return {**certificates.make_bad(demo, folder)["an SAE"], "a node's": (node["cert"], node["key"]),
             "an operator's": (operator["cert"], operator["key"])}
 
 
@@ -158,7 +123,7 @@ def check_certificates(demo, bad):
         except world.NO_ANSWER:
             status = None
         world.expect(status in (None, 401), f"{name} certificate at REST: {status}")
-        code, answer = curl(demo.world, demo.world["nodes"][0]["grpc"],
+        code, answer = certificates.grpc_call(demo.world, demo.world["nodes"][0]["grpc"],
                             "/keyhop.delivery.v1.KeyDelivery/GetStatus", files, frame(b""))
         world.expect("grpc-status: 0" not in answer, f"{name} certificate at gRPC: {answer}")
         world.expect(code != 0 or "grpc-status: 16" in answer,
@@ -179,16 +144,6 @@ def frame(message):
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def curl(described, address, method, files, body, seconds=5):
-    """(exit code, head and trailers) of one gRPC call by hand."""
-    done = subprocess.run(
-        ["curl", "-sS", "--http2", "--max-time", str(seconds), "--cacert", described["ca"], "--cert",
-         files[0], "--key", files[1], "-H", "content-type: application/grpc", "-H",
-         "te: trailers", "--data-binary", "@-", "-D", "-", "-o", "/dev/null",
-         f"https://{address}{method}"], input=body, capture_output=True)
-    return done.returncode, done.stdout.decode(errors="replace").lower()
-
-
 KX = "/keyhop.kx.v1.Kx/Exchange"
 KQ1 = "/keyhop.kq1.v1.KeyManagerQ/Attach"
 GARBAGE = [b"", b"\xff" * 40, b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05ab",
@@ -201,7 +156,7 @@ def check_inner_interfaces(demo):
     node = demo.node("n1")
     module = os.path.join(demo.run_dir, "pki", "modules", "qkd-n1-n2", "module")
     for listener, method in (("kx", KX), ("kq1", KQ1)):
-        code, answer = curl(demo.world, demo.node("n1")[listener], method,
+        code, answer = certificates.grpc_call(demo.world, demo.node("n1")[listener], method,
                             (sae["cert"], sae["key"]), frame(b""))
         world.expect(code != 0 or ("grpc-status: 16" in answer or "grpc-status: 7" in answer),
                      f"an SAE's certificate at {listener}: {code} {answer}")
@@ -210,13 +165,24 @@ def check_inner_interfaces(demo):
     for listener, method in (("kx", KX), ("kq1", KQ1)):
         for garbage in GARBAGE:
             for body in (frame(garbage), frame(garbage)[:-1], frame(garbage)[:5], garbage):
-                _, answer = curl(demo.world, demo.node("n2")[listener], method, good[listener], body,
+                _, answer = certificates.grpc_call(demo.world, demo.node("n2")[listener], method, good[listener], body,
                                  seconds=3)
                 # What is no gRPC message at all is gRPC's own to refuse.
                 status = "\\d+" if body and body[0] else "3"
                 said = re.search(f"grpc-status: ({status})\\s", answer)
                 world.expect(said and said[1] != "0",
                              f"garbage at {listener}: {answer} for {body[:20]!r}")
+
+
+def keys_delivered(demo):
+    """(drawn, fetched) at all nodes."""
+    sums = [0, 0]
+    for node in demo.world["nodes"]:
+        text = world.metrics(demo, node)
+        for i, name in enumerate(("keyhop_keys_drawn_total", "keyhop_keys_fetched_total")):
+            found = re.search(rf"^{name} (\S+)$", text, re.M)
+            sums[i] += float(found[1]) if found else 0
+    return tuple(sums)
 
 
 def test():
@@ -226,10 +192,15 @@ def test():
         pids = {name: p["pid"] for name, p in demo.processes.items()}
         before = world.Rest(demo, "sae-1").status("sae-4")[1]["stored_key_count"]
         world.expect(before >= 200, f"{before} keys at hand")
+        delivered = keys_delivered(demo)
         check_rest(demo)
+        world.expect(keys_delivered(demo) == delivered, "bad requests took keys")
         check_not_named(demo)
-        check_certificates(demo, make_bad_certificates(demo, os.path.join(options.work, "bad")))
+        check_certificates(demo, bad_certificates(demo, os.path.join(options.work, "bad")))
         check_inner_interfaces(demo)
+        drawn, fetched = delivered
+        world.expect(keys_delivered(demo) == (drawn + 1, fetched + 1),
+                     "something was delivered beside the one good key")
         demo.check_alive()
         world.expect(pids == {n: p["pid"] for n, p in demo.processes.items()}, "a process went")
         world.wait_until_all_deliver(demo)

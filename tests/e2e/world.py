@@ -283,6 +283,17 @@ class Cli:
         return self.ask("fetch", master, *key_ids)
 
 
+def metrics(demo, node):
+    """The text of a node's metrics, as an operator reads it."""
+    operator = demo.world["operator"]
+    done = subprocess.run(["curl", "-sS", "--fail", "--max-time", "10", "--cacert",
+                           demo.world["ca"], "--cert", operator["cert"], "--key", operator["key"],
+                           node["metrics"]], capture_output=True, text=True)
+    expect(done.returncode == 0, f"metrics of {node['id']}: {done.stderr}")
+    expect("# TYPE" in done.stdout, f"metrics of {node['id']}: {done.stdout[:200]}")
+    return done.stdout
+
+
 def keys_of(body):
     return {k["key_ID"]: k["key"] for k in body["keys"]}
 
