@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "kms/base/overload.h"
+#include "kms/core/uuid.h"
 
 namespace keyhop::sim {
 namespace {
@@ -51,6 +52,12 @@ std::string KeyOf(const SourceSegmentRecord& r) { return (Key('g') << r.stream <
 std::string KeyOf(const DestinationRecord& r) { return (Key('d') << r.stream).str(); }
 std::string KeyOf(const UnitBodyRecord& r) { return (Key('u') << r.stream << r.at).str(); }
 std::string KeyOf(const UnitStateRecord& r) { return (Key('v') << r.stream << r.at).str(); }
+std::string KeyOf(const SupplyKeyRecord& r) {
+  return (Key('x') << r.stream << FormatUuid(r.id)).str();
+}
+std::string KeyOf(const SupplyRecord& r) {
+  return (Key('y') << r.stream << FormatUuid(r.id)).str();
+}
 std::string KeyOf(const DirectoryRecord& r) { return (Key('D') << r.sae.value).str(); }
 std::string KeyOf(const RoutingRecord&) { return Key('R').str(); }
 std::string KeyOf(const LinkDownRecord& r) { return (Key('o') << r.link.value).str(); }
@@ -60,6 +67,8 @@ bool Erases(const EpochRecord& r) { return !r.keys.has_value(); }
 bool Erases(const SourceSegmentRecord& r) { return !r.body.has_value(); }
 bool Erases(const UnitBodyRecord& r) { return !r.body.has_value(); }
 bool Erases(const UnitStateRecord& r) { return r.erased; }
+bool Erases(const SupplyKeyRecord& r) { return !r.body.has_value(); }
+bool Erases(const SupplyRecord& r) { return r.erased; }
 bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
 template <typename T>
@@ -75,6 +84,7 @@ PadRecord Copy(const PadRecord& r) { return {r.link, r.book, r.block, Copy(r.byt
 EpochRecord Copy(const EpochRecord& r) { return {r.stream, r.at_source, r.number, Copy(r.keys)}; }
 SourceSegmentRecord Copy(const SourceSegmentRecord& r) { return {r.stream, r.at, Copy(r.body)}; }
 UnitBodyRecord Copy(const UnitBodyRecord& r) { return {r.stream, r.at, Copy(r.body)}; }
+SupplyKeyRecord Copy(const SupplyKeyRecord& r) { return {r.stream, r.id, Copy(r.body)}; }
 template <typename T>
 T Copy(const T& r) {
   return r;

@@ -6,6 +6,7 @@
 
 #include "kms/base/byte_writer.h"
 #include "kms/base/overload.h"
+#include "kms/core/uuid.h"
 
 namespace keyhop::sim {
 namespace {
@@ -42,6 +43,19 @@ void Fields(F& f, StreamLeaseAnswer& m) {
 template <typename F>
 void Fields(F& f, VersionReport& m) {
   f(m.stream, m.session, m.version, m.mac);
+}
+template <typename F>
+void Fields(F& f, SupplyNotice& m) {
+  f(m.stream, m.session, m.number, m.epoch, m.master, m.slaves, m.length_bytes, m.life, m.head,
+    m.items, m.ciphertext, m.tag, m.mac);
+}
+template <typename F>
+void Fields(F& f, SupplyCancel& m) {
+  f(m.stream, m.session, m.number, m.epoch, m.mac);
+}
+template <typename F>
+void Fields(F& f, SupplyAnswer& m) {
+  f(m.stream, m.session, m.number, m.outcome, m.version, m.mac);
 }
 template <typename F>
 void Fields(F& f, RelayRefusal& m) {
@@ -118,6 +132,7 @@ class Writer {
   void Put(const BookId& b) { (*this)(b.module_pair, b.run); }
   void Put(const BookMark& m) { (*this)(m.book, m.mark, m.stock_top); }
   void Put(const PadRange& p) { (*this)(p.lease, p.book, p.block, p.offset_bytes, p.length_bytes); }
+  void Put(const SupplyNotice::Item& i) { (*this)(i.id, i.at); }
   void Put(const LinkAdvert& a) { (*this)(a.link, a.peer, a.up, a.free_bytes, a.rate_bps); }
   void Put(const SaeAdvert& a) { (*this)(a.sae, a.number); }
   template <typename T>
@@ -212,6 +227,9 @@ const char* Name(const OpeningAnswer&) { return "OpeningAnswer"; }
 const char* Name(const SegmentAck&) { return "SegmentAck"; }
 const char* Name(const StreamLeaseAnswer&) { return "StreamLeaseAnswer"; }
 const char* Name(const VersionReport&) { return "VersionReport"; }
+const char* Name(const SupplyNotice&) { return "SupplyNotice"; }
+const char* Name(const SupplyCancel&) { return "SupplyCancel"; }
+const char* Name(const SupplyAnswer&) { return "SupplyAnswer"; }
 
 std::string Text(const StreamId& s) { return s.source.value + ">" + s.destination.value; }
 std::string Text(const StreamAddress& a) {
@@ -270,6 +288,21 @@ std::string Line(const StreamLeaseAnswer& m) {
 }
 std::string Line(const VersionReport& m) {
   return Text(m.stream) + " " + Text(m.session) + " v=" + std::to_string(m.version);
+}
+std::string Line(const SupplyNotice& m) {
+  std::string out = Text(m.stream) + " " + Text(m.session) + " #" + std::to_string(m.number) +
+                    " head=" + Text(m.head) + " of " + m.master.value + " for";
+  for (const SaeId& slave : m.slaves) out += " " + slave.value;
+  for (const SupplyNotice::Item& i : m.items) out += " " + FormatUuid(i.id) + "@" + Text(i.at);
+  return out;
+}
+std::string Line(const SupplyCancel& m) {
+  return Text(m.stream) + " " + Text(m.session) + " #" + std::to_string(m.number);
+}
+std::string Line(const SupplyAnswer& m) {
+  return Text(m.stream) + " " + Text(m.session) + " #" + std::to_string(m.number) +
+         " outcome=" + std::to_string(static_cast<int>(m.outcome)) +
+         " v=" + std::to_string(m.version);
 }
 std::string Line(const RelayRefusal& m) {
   return m.relay.source.value + "#" + std::to_string(m.relay.number) + " at=" + m.at.value +

@@ -42,8 +42,9 @@ CASES = [
     ("epochs: B restored to an image younger than the last message", V,
      lambda: Epochs(any_image=True, restores=(0, 1), arrival=True)),
     ("notices: 1 key, 2 crashes", H, lambda: Notices(keys=1)),
+    ("notices: two KMs, 1 key, 1 crash", H, lambda: Notices(keys=1, homes=2, crashes=1)),
     ("notices: the notice does not consume the lease bytes", V, lambda: Notices(keys=1, consume=False)),
-    ("notices: A answers the master before the notice stands", V, lambda: Notices(keys=1, wait_for_c=False)),
+    ("notices: A answers the master before the notice stands", V, lambda: Notices(keys=1, wait_for_all=False)),
     ("notices: A takes an answer that comes after its cancel", V, lambda: Notices(keys=1, ignore_late=False)),
 ]
 

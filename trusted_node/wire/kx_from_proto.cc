@@ -222,6 +222,52 @@ class KxReader : public WireReader {
     out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
     return out;
   }
+  SupplyNotice::Item Get(const pb::SupplyNotice::Item& in) {
+    return {Fixed<16>(in.key_id(), "items.key_id"), Get(in.at())};
+  }
+  SupplyNotice Get(const pb::SupplyNotice& in) {
+    SupplyNotice out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.number = in.number();
+    out.epoch = in.epoch();
+    out.master = Sae(in.master_sae_id(), "master_sae_id");
+    if (Count(in.slave_sae_ids_size(), kWireSupplySlavesMax, "slave_sae_ids")) {
+      for (const std::string& sae : in.slave_sae_ids()) {
+        out.slaves.push_back(Sae(sae, "slave_sae_ids"));
+      }
+    }
+    out.length_bytes = in.length_bytes();
+    out.life = Span(in.life(), "life");
+    out.head = Get(in.head());
+    out.items = GetAll<SupplyNotice::Item>(in.items(), kWireSupplyItemsMax, "items");
+    Require(in.ciphertext().size() <= kWireSupplyBytesMax &&
+                in.ciphertext().size() == out.items.size() * size_t{out.length_bytes},
+            "ciphertext", "not as long as the keys, or over the limit");
+    if (ok()) out.ciphertext.assign(in.ciphertext().begin(), in.ciphertext().end());
+    out.tag = Fixed<16>(in.one_time_tag(), "one_time_tag");
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
+  SupplyCancel Get(const pb::SupplyCancel& in) {
+    SupplyCancel out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.number = in.number();
+    out.epoch = in.epoch();
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
+  SupplyAnswer Get(const pb::SupplyAnswer& in) {
+    SupplyAnswer out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.number = in.number();
+    out.outcome = EnumUpTo(in.outcome(), SupplyOutcome::kCancelled, "outcome");
+    out.version = in.version();
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
   RelayRefusal Get(const pb::RelayRefusal& in) {
     return {Get(in.relay()), Node(in.at_node_id(), "at_node_id"),
             EnumUpTo(in.reason(), RefusalReason::kOverloaded, "reason")};
@@ -244,6 +290,12 @@ class KxReader : public WireReader {
         return StreamMessage(Get(in.stream_lease_answer()));
       case pb::RoutedControl::kVersionReport:
         return StreamMessage(Get(in.version_report()));
+      case pb::RoutedControl::kSupplyNotice:
+        return StreamMessage(Get(in.supply_notice()));
+      case pb::RoutedControl::kSupplyCancel:
+        return StreamMessage(Get(in.supply_cancel()));
+      case pb::RoutedControl::kSupplyAnswer:
+        return StreamMessage(Get(in.supply_answer()));
       case pb::RoutedControl::kRelayRefusal:
         return Get(in.relay_refusal());
       case pb::RoutedControl::BODY_NOT_SET:

@@ -205,6 +205,46 @@ void Put(const VersionReport& in, pb::RoutedControl* control) {
   out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
   out->set_tag(Text(in.mac));
 }
+void Put(const SupplyNotice& in, pb::RoutedControl* control) {
+  pb::SupplyNotice* out = control->mutable_supply_notice();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_number(in.number);
+  out->set_epoch(in.epoch);
+  out->set_master_sae_id(in.master.value);
+  for (const SaeId& sae : in.slaves) out->add_slave_sae_ids(sae.value);
+  out->set_length_bytes(in.length_bytes);
+  SetSpan(in.life, out->mutable_life());
+  Put(in.head, out->mutable_head());
+  for (const SupplyNotice::Item& item : in.items) {
+    pb::SupplyNotice::Item* to = out->add_items();
+    to->set_key_id(Text(item.id));
+    Put(item.at, to->mutable_at());
+  }
+  out->set_ciphertext(Text(in.ciphertext));
+  out->set_one_time_tag(Text(in.tag));
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
+}
+void Put(const SupplyCancel& in, pb::RoutedControl* control) {
+  pb::SupplyCancel* out = control->mutable_supply_cancel();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_number(in.number);
+  out->set_epoch(in.epoch);
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
+}
+void Put(const SupplyAnswer& in, pb::RoutedControl* control) {
+  pb::SupplyAnswer* out = control->mutable_supply_answer();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_number(in.number);
+  out->set_outcome(static_cast<pb::SupplyAnswer::Outcome>(in.outcome));
+  out->set_version(in.version);
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
+}
 void Put(const RelayRefusal& in, pb::RoutedControl* control) {
   pb::RelayRefusal* out = control->mutable_relay_refusal();
   Put(in.relay, out->mutable_relay());

@@ -77,6 +77,13 @@ std::string KeyOf(const UnitBodyRecord& r) {
 std::string KeyOf(const UnitStateRecord& r) {
   return StreamKey(r.stream).Kind("/unit-state/").At(r.at).Take();
 }
+std::string Bytes(const KeyId& id) { return std::string(id.begin(), id.end()); }
+std::string KeyOf(const SupplyKeyRecord& r) {
+  return StreamKey(r.stream).Kind("/supply-key/").Kind(Bytes(r.id)).Take();
+}
+std::string KeyOf(const SupplyRecord& r) {
+  return StreamKey(r.stream).Kind("/supply/").Kind(Bytes(r.id)).Take();
+}
 
 // ---- To the store.
 
@@ -156,6 +163,20 @@ void Put(const UnitStateRecord& r, pb::Record* record) {
   out->set_used(std::string(r.used.begin(), r.used.end()));
   SetSpan(r.life_left, out->mutable_life_left());
 }
+void Put(const SupplyKeyRecord& r, pb::Record* record) {
+  pb::SupplyKeyRecord* out = record->mutable_supply_key();
+  PutStream(r.stream, out);
+  out->set_key_id(Bytes(r.id));
+}
+void Put(const SupplyRecord& r, pb::Record* record) {
+  pb::SupplyRecord* out = record->mutable_supply();
+  PutStream(r.stream, out);
+  out->set_key_id(Bytes(r.id));
+  out->set_master_sae_id(r.master.value);
+  for (const SaeId& sae : r.slaves) out->add_slave_sae_ids(sae.value);
+  out->set_fetched(std::string(r.fetched.begin(), r.fetched.end()));
+  SetSpan(r.life_left, out->mutable_life_left());
+}
 void Put(const DirectoryRecord& r, pb::Record* record) {
   pb::DirectoryRecord* out = record->mutable_directory();
   out->set_sae_id(r.sae.value);
@@ -195,6 +216,10 @@ inline constexpr bool kHasSecret = requires(R r) {
 || requires(R r) { r.body; };
 
 template <typename R>
+inline constexpr uint32_t kFormatOf =
+    std::is_same_v<R, SupplyKeyRecord> || std::is_same_v<R, SupplyRecord> ? 2 : 1;
+
+template <typename R>
 StoredRecord Stored(const R& r) {
   StoredRecord out;
   out.key = KeyOf(r);
@@ -206,7 +231,7 @@ StoredRecord Stored(const R& r) {
   }
   if (out.erase) return out;
   pb::Record proto;
-  proto.set_format(kRecordFormat);
+  proto.set_format(kFormatOf<R>);
   Put(r, &proto);
   out.public_bytes = proto.SerializeAsString();
   return out;
@@ -280,6 +305,22 @@ class RecordReader : public WireReader {
     out.life_left = Span(in.life_left(), "life_left");
     return StreamRecord(std::move(out));
   }
+  Record Get(const pb::SupplyKeyRecord& in) {
+    return StreamRecord(
+        SupplyKeyRecord{StreamOf(in), Fixed<16>(in.key_id(), "key_id"), TakeSecret("supply_key")});
+  }
+  Record Get(const pb::SupplyRecord& in) {
+    SupplyRecord out;
+    out.stream = StreamOf(in);
+    out.id = Fixed<16>(in.key_id(), "key_id");
+    out.master = Sae(in.master_sae_id(), "master_sae_id");
+    for (const std::string& sae : in.slave_sae_ids()) {
+      out.slaves.push_back(Sae(sae, "slave_sae_ids"));
+    }
+    out.fetched.assign(in.fetched().begin(), in.fetched().end());
+    out.life_left = Span(in.life_left(), "life_left");
+    return StreamRecord(std::move(out));
+  }
   Record Get(const pb::Record& in) {
     switch (in.body_case()) {
       case pb::Record::kNode:
@@ -303,6 +344,10 @@ class RecordReader : public WireReader {
         return Get(in.unit_body());
       case pb::Record::kUnitState:
         return Get(in.unit_state());
+      case pb::Record::kSupplyKey:
+        return Get(in.supply_key());
+      case pb::Record::kSupply:
+        return Get(in.supply());
       case pb::Record::kDirectory:
         return DirectoryRecord{Sae(in.directory().sae_id(), "sae_id"),
                                Node(in.directory().home_node_id(), "home_node_id"),

@@ -12,8 +12,9 @@
 
 namespace keyhop {
 
-// The format that this release writes; it reads this one and all older ones.
-inline constexpr uint32_t kRecordFormat = 1;
+// The newest format that this release writes; it reads this one and all older ones. A record says
+// the oldest format that has its kind and all its fields.
+inline constexpr uint32_t kRecordFormat = 2;
 
 // A record as it goes to the store.
 //

@@ -7,6 +7,9 @@
 
 namespace keyhop {
 
+// Key bytes of one draw with additional slaves: its notices are single messages.
+inline constexpr uint64_t kSupplyBytesMax = 1024 * 1024;
+
 struct DeliveryConfig {
   uint64_t key_size_bits = 256;
   uint64_t min_key_size_bits = 32;
@@ -17,6 +20,10 @@ struct DeliveryConfig {
   Duration retry_after = Duration::Seconds(1);
   // Keys of the default size that one pair may have in stock: what status tells at most.
   uint64_t max_key_count = 1'000'000;
+  // Additional slaves that one draw may name.
+  uint64_t max_sae_id_count = 16;
+  // How long a draw that has its keys waits for the additional slaves' KMEs to hold them.
+  Duration supply_wait = Duration::Seconds(2);
   // How long a draw may wait for fresh key of its pair; zero: it is refused at once.
   Duration draw_wait = {};
   // Draws that may wait in the whole node.

@@ -1,6 +1,7 @@
 #include "kms/core/delivery/delivery.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -47,6 +48,7 @@ Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
   status.max_key_per_request = KeysPerRequestMax();
   status.max_key_size_bits = config_.max_key_size_bits;
   status.min_key_size_bits = config_.min_key_size_bits;
+  status.max_sae_id_count = config_.max_sae_id_count;
   const uint32_t key_bytes = static_cast<uint32_t>(config_.key_size_bits / 8);
   const StreamSource* source = context.FindSourceTo(slave->home);
   status.stored_key_count = source ? source->Drawable(now, key_bytes) : 0;
@@ -76,6 +78,32 @@ std::optional<Refusal> Delivery::CheckSize(const std::optional<uint64_t>& size_b
   return std::nullopt;
 }
 
+std::optional<Refusal> Delivery::CheckAdditionalSlaves(const DrawRequest& request,
+                                                       const DeliveryContext& context) const {
+  const std::vector<SaeId>& saes = request.additional_slaves;
+  if (saes.empty()) return std::nullopt;
+  if (saes.size() > config_.max_sae_id_count) {
+    return BadRequest(absl::StrCat("additional_slave_SAE_IDs shall name at most ",
+                                   config_.max_sae_id_count, " SAEs (max_SAE_ID_count)"));
+  }
+  std::set<SaeId> seen = {request.caller, request.slave};
+  for (const SaeId& sae : saes) {
+    if (!seen.insert(sae).second) {
+      return BadRequest(
+          "additional_slave_SAE_IDs shall name no SAE twice, nor the master or the slave");
+    }
+    if (!context.FindSae(sae)) {
+      return BadRequest("one of additional_slave_SAE_IDs is not known in this network");
+    }
+  }
+  const uint64_t bytes = request.size_bits.value_or(config_.key_size_bits) / 8;
+  if (request.number * bytes > kSupplyBytesMax) {
+    return BadRequest(absl::StrCat("number times size shall be at most ", kSupplyBytesMax * 8,
+                                   " bits where additional_slave_SAE_IDs is given"));
+  }
+  return std::nullopt;
+}
+
 std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
                                            const DeliveryContext& context) const {
   if (!context.FindSae(request.slave)) {
@@ -86,9 +114,7 @@ std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
     return BadRequest(absl::StrCat("number shall be from 1 to ", KeysPerRequestMax()));
   }
   if (auto refusal = CheckSize(request.size_bits)) return refusal;
-  if (!request.additional_slaves.empty()) {
-    return BadRequest("additional_slave_SAE_IDs: max_SAE_ID_count is 0 at this KME");
-  }
+  if (auto refusal = CheckAdditionalSlaves(request, context)) return refusal;
   for (const std::string& name : request.extension_mandatory) {
     if (!KnownExtension(name)) {
       return BadRequest(kExtensionUnsupported,
@@ -108,6 +134,13 @@ std::optional<Refusal> Delivery::RefusalOf(const DrawRequest& request,
   const auto caller = context.FindSae(request.caller);
   if (!caller || caller->home != context.Self()) return Unauthorized();
   return CheckDraw(request, context);
+}
+
+DeliveredKey NameKey(const StreamSource& source, const StreamId& stream, const DrawRequest& request,
+                     uint32_t slave_number, StreamSource::Drawn drawn) {
+  const KeyIdBinding binding{stream, drawn.epoch, request.caller, request.slave};
+  const KeyLocation at{drawn.offset, static_cast<uint32_t>(drawn.key.size()), slave_number};
+  return {MakeKeyId(source.IdKey(drawn.epoch), binding, at), std::move(drawn.key)};
 }
 
 Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
@@ -131,11 +164,8 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
   KeyContainer container;
   container.keys.reserve(draft->keys.size());
   for (StreamSource::Drawn& drawn : draft->keys) {
-    const KeyIdBinding binding{
-        {context.Self(), slave->home}, drawn.epoch, request.caller, request.slave};
-    const KeyLocation at{drawn.offset, bytes, slave->number};
     container.keys.push_back(
-        {MakeKeyId(source->IdKey(drawn.epoch), binding, at), std::move(drawn.key)});
+        NameKey(*source, {context.Self(), slave->home}, request, slave->number, std::move(drawn)));
   }
   after = draft->after;
   return container;
@@ -176,10 +206,19 @@ Outcome<KeyContainer> Delivery::Fetch(Instant now, const FetchRequest& request,
   StreamDestination* stream = context.DestinationFrom(master->home);
   if (stream == nullptr) return fail(NotFound());
 
-  std::vector<StreamDestination::Wanted> wanted;
+  std::vector<StreamDestination::WantedKey> wanted;
   bool foreign = false;
   bool unknown = false;
   for (const KeyId& id : request.key_ids) {
+    const SupplyState supplied = stream->SupplyFor(id, request.master, request.caller);
+    if (supplied == SupplyState::kReady) {
+      wanted.push_back(StreamDestination::WantedSupply{id, request.caller});
+      continue;
+    }
+    if (supplied == SupplyState::kUsed) {
+      unknown = true;
+      continue;
+    }
     bool opened = false;
     for (const uint64_t epoch : stream->Epochs()) {
       const KeyLocation at = PeekLocation(stream->IdKey(epoch), id);
@@ -188,9 +227,11 @@ Outcome<KeyContainer> Delivery::Fetch(Instant now, const FetchRequest& request,
       if (!VerifyKeyId(stream->IdKey(epoch), binding, at, id) || slave.empty()) continue;
       opened = true;
       foreign |= slave != request.caller;
-      wanted.push_back({epoch, at});
+      wanted.push_back(StreamDestination::Wanted{epoch, at});
     }
-    unknown |= !opened;
+    if (opened) continue;
+    foreign |= supplied == SupplyState::kForeign;
+    unknown |= supplied == SupplyState::kNone;
   }
   if (foreign) return fail(Unauthorized());
   if (unknown) return fail(NotFound());

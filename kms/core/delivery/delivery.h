@@ -34,6 +34,11 @@ class DeliveryContext {
   virtual uint64_t PoolTargetBytes() const = 0;
 };
 
+// A drawn key under the key_ID that its slave fetches it by. `slave_number`: the slave's
+// registration number at its home.
+DeliveredKey NameKey(const StreamSource& source, const StreamId& stream, const DrawRequest& request,
+                     uint32_t slave_number, StreamSource::Drawn drawn);
+
 // The semantics of the three methods of ETSI GS QKD 014 V1.1.1 §5, whatever the front end: who may,
 // what is refused with which text, and what is taken from which stream. An SAE acts only as itself
 // and only at its home; a slave gets only keys that named it (§5.4). Failed fetches are limited per
@@ -46,7 +51,8 @@ class Delivery {
 
   Outcome<PairStatus> Status(Instant now, const StatusRequest& request,
                              const DeliveryContext& context) const;
-  // `after`: the write that must be durable before the keys leave.
+  // A request without additional slaves; Multicasts serves the others. `after`: the write that must
+  // be durable before the keys leave.
   Outcome<KeyContainer> Draw(Instant now, const DrawRequest& request, DeliveryContext& context,
                              WriteSeq& after);
   Outcome<KeyContainer> Fetch(Instant now, const FetchRequest& request, DeliveryContext& context,
@@ -65,6 +71,8 @@ class Delivery {
   };
   Bucket& BucketOf(Instant now, const SaeId& sae);
   std::optional<Refusal> CheckSize(const std::optional<uint64_t>& size_bits) const;
+  std::optional<Refusal> CheckAdditionalSlaves(const DrawRequest& request,
+                                               const DeliveryContext& context) const;
   std::optional<Refusal> CheckDraw(const DrawRequest& request,
                                    const DeliveryContext& context) const;
   uint64_t KeysPerRequestMax() const;

@@ -14,17 +14,11 @@ namespace {
 
 constexpr uint32_t kWord = 4;  // Keys are aligned to words of 4 bytes.
 
-uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
-
-bool UsedAt(const std::vector<uint8_t>& used, uint64_t word) {
-  return (used[word / 8] >> (word % 8)) & 1;
-}
-
 }  // namespace
 
 StreamDestination::StreamDestination(StreamConfig config, StreamId stream, Incarnation own,
                                      std::vector<StreamRecord> recovered)
-    : config_(config), stream_(std::move(stream)), own_(own) {
+    : config_(config), stream_(std::move(stream)), own_(own), supplies_(stream_) {
   for (StreamRecord& record : recovered) {
     std::visit(Overload{
                    [&](DestinationRecord& r) {
@@ -47,6 +41,8 @@ StreamDestination::StreamDestination(StreamConfig config, StreamId stream, Incar
                      unit.used = std::move(r.used);
                      unit.life_left = r.life_left;
                    },
+                   [&](SupplyKeyRecord& r) { supplies_.Recover(std::move(r)); },
+                   [&](SupplyRecord& r) { supplies_.Recover(std::move(r)); },
                    [](auto&) {},
                },
                record);
@@ -150,6 +146,7 @@ void StreamDestination::OnOpening(Segment segment, StreamOutbox& out) {
       const bool keep = unit.leased && !unit.before_start && it->first.epoch + 1 >= number;
       it = keep ? std::next(it) : Drop(it, /*burnt=*/true, out);
     }
+    supplies_.DropOld(out);
     out.Write(EpochRecord{stream_, false, number,
                           segment.payload.Slice(kSegmentHeadBytes, kOpeningBodyBytes)});
     AddEpoch(number, segment.payload.Slice(kSegmentHeadBytes, kOpeningBodyBytes));
@@ -214,6 +211,8 @@ void StreamDestination::OnMessage(Instant now, const StreamMessage& message, Str
   std::visit(Overload{
                  [&](const SourceHello& m) { On(now, m, out); },
                  [&](const StreamLeaseRequest& m) { On(now, m, out); },
+                 [&](const SupplyNotice& m) { On(now, m, out); },
+                 [&](const SupplyCancel& m) { On(m, out); },
                  [](const auto&) {},
              },
              message);
@@ -257,8 +256,11 @@ void StreamDestination::On(Instant now, const SourceHello& m, StreamOutbox& out)
     peer_ = m.source;
     lease_number_ = 0;
     lease_answer_.reset();
+    cancelled_.clear();
+    supplies_.OnNewSession();
   }
   for (auto& [at, unit] : units_) unit.before_start = false;
+  supplies_.OnHeard();
   if (mark_ < m.mark) {
     mark_ = m.mark;
     for (auto it = units_.begin(); it != units_.end();) {
@@ -327,83 +329,9 @@ void StreamDestination::On(Instant now, const StreamLeaseRequest& m, StreamOutbo
   out.Send(stream_.source, answer, last_write_);
 }
 
-bool StreamDestination::CoversUnused(const Wanted& w) const {
-  uint64_t at = w.at.offset;
-  const uint64_t end = at + RoundUp(w.at.length_bytes);
-  if (w.at.length_bytes == 0 || at % kWord != 0) return false;
-  while (at < end) {
-    auto it = units_.upper_bound({w.epoch, at});
-    if (it == units_.begin()) return false;
-    --it;
-    const Unit& unit = it->second;
-    const uint64_t begin = it->first.offset;
-    if (it->first.epoch != w.epoch || !unit.leased || at >= begin + unit.length) return false;
-    const uint64_t stop = std::min(end, begin + unit.length);
-    for (; at < stop; at += kWord) {
-      if (UsedAt(unit.used, (at - begin) / kWord)) return false;
-    }
-  }
-  return true;
-}
-
-absl::StatusOr<StreamDestination::Fetched> StreamDestination::Fetch(
-    const std::vector<Wanted>& wanted, StreamOutbox& out) {
-  if (!serving()) return absl::UnavailableError("the master's KME was not heard since the start");
-  std::vector<std::pair<StreamAddress, uint64_t>> spans;
-  for (const Wanted& w : wanted) {
-    if (!CoversUnused(w)) return absl::NotFoundError("not here");
-    spans.push_back({{w.epoch, w.at.offset}, RoundUp(w.at.length_bytes)});
-  }
-  std::sort(spans.begin(), spans.end());
-  for (size_t i = 1; i < spans.size(); ++i) {
-    if (spans[i - 1].first.epoch == spans[i].first.epoch &&
-        spans[i - 1].first.offset + spans[i - 1].second > spans[i].first.offset) {
-      return absl::NotFoundError("named twice");
-    }
-  }
-  Fetched fetched;
-  std::set<StreamAddress> touched;
-  for (const Wanted& w : wanted) {
-    SecretBytes key(w.at.length_bytes);
-    auto bytes = key.ExposeMutable(SecretAccess::ForDelivery());
-    uint64_t at = w.at.offset;
-    const uint64_t end = at + RoundUp(w.at.length_bytes);
-    while (at < end) {
-      auto it = std::prev(units_.upper_bound({w.epoch, at}));
-      Unit& unit = it->second;
-      const uint64_t begin = it->first.offset;
-      const uint64_t stop = std::min(end, begin + unit.length);
-      const auto body = unit.body.Expose(SecretAccess::ForDelivery());
-      for (uint64_t i = at; i < std::min(stop, w.at.offset + w.at.length_bytes); ++i) {
-        bytes[i - w.at.offset] = body[i - begin];
-      }
-      unit.body.Erase(at - begin, stop - at);
-      for (; at < stop; at += kWord) {
-        const uint64_t word = (at - begin) / kWord;
-        unit.used[word / 8] |= static_cast<uint8_t>(1u << (word % 8));
-      }
-      touched.insert(it->first);
-    }
-    fetched.keys.push_back(std::move(key));
-  }
-  for (const StreamAddress& at : touched) {
-    const auto it = units_.find(at);
-    bool all = true;
-    for (uint64_t word = 0; word < it->second.length / kWord; ++word) {
-      all &= UsedAt(it->second.used, word);
-    }
-    if (all) {
-      Drop(it, /*burnt=*/false, out);
-    } else {
-      WriteState(at, it->second, out);
-    }
-  }
-  fetched.after = Persist(out);
-  return fetched;
-}
-
 void StreamDestination::BurnAll(StreamOutbox& out) {
   for (auto it = units_.begin(); it != units_.end();) it = Drop(it, /*burnt=*/true, out);
+  supplies_.DropAll(out);
   for (const auto& [number, epoch] : epochs_) {
     out.Write(EpochRecord{stream_, false, number, std::nullopt});
   }
@@ -427,6 +355,7 @@ void StreamDestination::BurnOpenLeases(StreamOutbox& out) {
   for (auto it = units_.begin(); it != units_.end();) {
     it = it->second.leased ? Drop(it, /*burnt=*/true, out) : std::next(it);
   }
+  supplies_.DropAll(out);
 }
 
 void StreamDestination::OnTick(Instant now, StreamOutbox& out) {
@@ -435,11 +364,12 @@ void StreamDestination::OnTick(Instant now, StreamOutbox& out) {
     for (auto& [at, unit] : units_) {
       if (unit.leased) unit.burn_at = now + unit.life_left;
     }
+    supplies_.Start(now);
     // A pool that is full says nothing: this end asks to be heard.
     if (!epochs_.empty()) next_hello_ = now;
   }
   if (!TimerDue(now)) return;
-  bool dropped = false;
+  bool dropped = supplies_.DropExpired(now, out);
   for (auto it = units_.begin(); it != units_.end();) {
     const bool expired = it->second.burn_at && *it->second.burn_at <= now;
     dropped |= expired;
@@ -479,6 +409,7 @@ std::optional<Instant> StreamDestination::NextDeadline() const {
   // Lives end in order of lease, almost: the first unit's is a good enough alarm, and every tick
   // looks at all.
   if (!units_.empty()) take(units_.begin()->second.burn_at);
+  take(supplies_.NextExpiry());
   return next;
 }
 

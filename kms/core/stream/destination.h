@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@
 #include "kms/core/stream/messages.h"
 #include "kms/core/stream/outbox.h"
 #include "kms/core/stream/records.h"
+#include "kms/core/stream/supply_table.h"
 
 namespace keyhop {
 
@@ -25,6 +27,8 @@ struct DestinationCounters {
   uint64_t dropped = 0;        // Below the mark, another session, overlapping, over a limit.
   uint64_t bad_macs = 0;
   uint64_t burnt_bytes = 0;
+  uint64_t supplies_taken = 0;  // Supply notices.
+  uint64_t supplies_refused = 0;
 };
 
 // The fetching end B of the stream A→B (DESIGN §3, §6; rules as in tests/model/epochs.py).
@@ -39,8 +43,8 @@ class StreamDestination {
   // DATA_LOSS when records of this end cannot have been written by whole batches: a unit without
   // its account or beyond what was ever appended, an epoch that its own account does not know.
   static absl::Status CheckRecovered(const std::vector<StreamRecord>& recovered);
-  // `recovered`: this stream's EpochRecords (at_source false), DestinationRecord, Unit*Records, for
-  // which CheckRecovered is OK.
+  // `recovered`: this stream's EpochRecords (at_source false), DestinationRecord, Unit*Records and
+  // Supply*Records, for which CheckRecovered is OK.
   StreamDestination(StreamConfig config, StreamId stream, Incarnation own,
                     std::vector<StreamRecord> recovered);
 
@@ -59,13 +63,23 @@ class StreamDestination {
     uint64_t epoch = 0;
     KeyLocation at;
   };
+  // A key that a supply notice brought, for one of its slaves.
+  struct WantedSupply {
+    KeyId id = {};
+    SaeId slave = {};
+  };
+  using WantedKey = std::variant<Wanted, WantedSupply>;
   struct Fetched {
     std::vector<SecretBytes> keys;
     WriteSeq after = 0;  // The keys may leave once this write is durable.
   };
   // All or nothing, in order. UNAVAILABLE before the source was heard; NOT_FOUND when any of the
   // ranges is not here, used, or named twice in this call: then nothing is consumed.
-  absl::StatusOr<Fetched> Fetch(const std::vector<Wanted>& wanted, StreamOutbox& out);
+  absl::StatusOr<Fetched> Fetch(const std::vector<WantedKey>& wanted, StreamOutbox& out);
+  // What this slave may make of a key_ID that supply notices could have brought.
+  SupplyState SupplyFor(const KeyId& id, const SaeId& master, const SaeId& slave) const {
+    return supplies_.StateFor(id, master, slave);
+  }
 
   // Burns the unfetched keys of all leases: the strict choice for a start.
   void BurnOpenLeases(StreamOutbox& out);
@@ -74,6 +88,8 @@ class StreamDestination {
 
   const DestinationCounters& counters() const { return counters_; }
   uint64_t unfetched_bytes() const;
+  // Keys of supply notices that were dropped before all their slaves got them.
+  uint64_t burnt_supplies() const { return supplies_.burnt_keys(); }
 
  private:
   struct Unit {
@@ -96,6 +112,11 @@ class StreamDestination {
   void OnBody(Segment segment, StreamOutbox& out);
   void On(Instant now, const SourceHello& m, StreamOutbox& out);
   void On(Instant now, const StreamLeaseRequest& m, StreamOutbox& out);
+  void On(Instant now, const SupplyNotice& m, StreamOutbox& out);
+  void On(const SupplyCancel& m, StreamOutbox& out);
+  // Whether the notice stands once this returns.
+  bool TakeSupply(Instant now, const SupplyNotice& m, StreamOutbox& out);
+  void AnswerSupply(uint64_t number, uint64_t epoch, SupplyOutcome outcome, StreamOutbox& out);
   void SayHello(uint64_t epoch, Incarnation echo, StreamOutbox& out);
   // Ends this call's batch: raises the version and writes the account.
   WriteSeq Persist(StreamOutbox& out);
@@ -103,7 +124,12 @@ class StreamDestination {
   Units::iterator Drop(Units::iterator it, bool burnt, StreamOutbox& out);
   void AddEpoch(uint64_t number, SecretBytes keys);
   bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
+  // Leased here, not used, and no byte in two of them.
+  bool AllUnused(const std::vector<Wanted>& wanted) const;
   bool CoversUnused(const Wanted& w) const;
+  SecretBytes Read(const Wanted& w) const;
+  // Erases the bytes and writes that they are used.
+  void Consume(const std::vector<Wanted>& wanted, StreamOutbox& out);
   bool TimerDue(Instant now) const;
 
   const StreamConfig config_;
@@ -118,6 +144,8 @@ class StreamDestination {
   uint64_t version_told_ = 0;
   WriteSeq last_write_ = 0;
   Units units_;
+  SupplyTable supplies_;
+  std::set<uint64_t> cancelled_;  // Numbers of notices, of the session under way; the highest.
   uint64_t lease_number_ = 0;
   std::optional<StreamLeaseAnswer> lease_answer_;
   std::optional<Instant> next_hello_;

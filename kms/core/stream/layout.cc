@@ -101,6 +101,47 @@ ByteWriter LayoutOf(const LacksKey& m) {
   return w;
 }
 
+ByteWriter TagLayoutOf(const SupplyNotice& m) {
+  ByteWriter w;
+  w.U8(0x29);
+  Lay(w, m.stream);
+  Lay(w, m.session);
+  w.U64(m.number).U64(m.epoch).Text(m.master.value).U32(static_cast<uint32_t>(m.slaves.size()));
+  for (const SaeId& slave : m.slaves) w.Text(slave.value);
+  w.U32(m.length_bytes).U64(static_cast<uint64_t>(m.life.ns));
+  Lay(w, m.head);
+  w.U32(static_cast<uint32_t>(m.items.size()));
+  for (const SupplyNotice::Item& item : m.items) {
+    w.Bytes(item.id);
+    Lay(w, item.at);
+  }
+  return w;
+}
+
+ByteWriter LayoutOf(const SupplyNotice& m) {
+  ByteWriter w = TagLayoutOf(m);
+  w.Bytes(m.ciphertext).Bytes(m.tag);
+  return w;
+}
+
+ByteWriter LayoutOf(const SupplyCancel& m) {
+  ByteWriter w;
+  w.U8(0x2a);
+  Lay(w, m.stream);
+  Lay(w, m.session);
+  w.U64(m.number).U64(m.epoch);
+  return w;
+}
+
+ByteWriter LayoutOf(const SupplyAnswer& m) {
+  ByteWriter w;
+  w.U8(0x2b);
+  Lay(w, m.stream);
+  Lay(w, m.session);
+  w.U64(m.number).U8(static_cast<uint8_t>(m.outcome)).U64(m.version);
+  return w;
+}
+
 ByteWriter CheckLayoutOf(const Segment& segment, uint32_t body_bytes) {
   ByteWriter w;
   w.U8(0x31);

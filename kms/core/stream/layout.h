@@ -21,6 +21,12 @@ ByteWriter LayoutOf(const SegmentAck& m);
 ByteWriter LayoutOf(const StreamLeaseAnswer& m);
 ByteWriter LayoutOf(const VersionReport& m);
 ByteWriter LayoutOf(const LacksKey& m);
+ByteWriter LayoutOf(const SupplyNotice& m);
+ByteWriter LayoutOf(const SupplyCancel& m);
+ByteWriter LayoutOf(const SupplyAnswer& m);
+
+// What a notice's one-time tag covers, before the keys in clear.
+ByteWriter TagLayoutOf(const SupplyNotice& m);
 
 // What a segment's end-to-end check covers, before its body.
 ByteWriter CheckLayoutOf(const Segment& segment, uint32_t body_bytes);

@@ -68,6 +68,37 @@ struct StreamLeaseRequest {
   Duration life = {};
   Mac mac = {};
 };
+// Keys of a draw for further slaves, at a KM that is their home (DESIGN §6): each key XOR bytes of
+// a lease that the destination confirmed, which are used for nothing else. Repeated with the same
+// bytes until it is answered.
+struct SupplyNotice {
+  struct Item {
+    KeyId id = {};
+    StreamAddress at = {};  // The leased bytes that hide this key.
+  };
+  StreamId stream;
+  Session session = {};
+  uint64_t number = 0;  // Grows through all sessions of the source's start.
+  uint64_t epoch = 0;   // Whose stream key `mac` is under.
+  SaeId master = {};
+  std::vector<SaeId> slaves = {};
+  uint32_t length_bytes = 0;  // Of each key.
+  Duration life = {};         // How long the source waits for answers before it gives up.
+  StreamAddress head = {};    // Leased bytes: r (16), s (16).
+  std::vector<Item> items = {};
+  std::vector<uint8_t> ciphertext = {};  // All keys, in order, XOR the leased bytes.
+  Tag tag = {};  // One-time, under r and s, over all of the above and the keys in clear.
+  Mac mac = {};
+};
+inline constexpr uint32_t kSupplyHeadBytes = 32;
+// The source gave the draw up: its notice is void, whether it came or not.
+struct SupplyCancel {
+  StreamId stream;
+  Session session = {};
+  uint64_t number = 0;
+  uint64_t epoch = 0;
+  Mac mac = {};
+};
 
 // -- From the destination.
 struct DestinationHello {
@@ -120,9 +151,24 @@ struct VersionReport {
   uint64_t version = 0;
   Mac mac = {};
 };
+enum class SupplyOutcome : uint8_t {
+  kStands = 1,     // The keys are durable here, for the slaves named.
+  kRefused = 2,    // Nothing was taken: no room, or the leased bytes are not here.
+  kCancelled = 3,  // Nothing stands by this number, nor will.
+};
+// To a notice or a cancel, under the stream key of the epoch that it names.
+struct SupplyAnswer {
+  StreamId stream;
+  Session session = {};
+  uint64_t number = 0;
+  SupplyOutcome outcome = SupplyOutcome::kRefused;
+  uint64_t version = 0;
+  Mac mac = {};
+};
 
 using StreamMessage = std::variant<SourceHello, StreamLeaseRequest, DestinationHello, LacksKey,
-                                   OpeningAnswer, SegmentAck, StreamLeaseAnswer, VersionReport>;
+                                   OpeningAnswer, SegmentAck, StreamLeaseAnswer, VersionReport,
+                                   SupplyNotice, SupplyCancel, SupplyAnswer>;
 
 }  // namespace keyhop
 

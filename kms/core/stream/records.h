@@ -67,9 +67,26 @@ struct UnitStateRecord {
   std::vector<uint8_t> used = {};  // A bit for each 4 bytes, lowest first.
   Duration life_left = {};
 };
+// Destination, key: stream, key_ID. One key that a supply notice brought.
+struct SupplyKeyRecord {
+  StreamId stream;
+  KeyId id = {};
+  std::optional<SecretBytes> body = {};
+};
+// Destination, key: stream, key_ID. For whom it stands, and who got it. It stays when all got it,
+// without the key, until its life ends or room is needed: so a used key_ID is known as used.
+struct SupplyRecord {
+  StreamId stream;
+  KeyId id = {};
+  bool erased = false;
+  SaeId master = {};
+  std::vector<SaeId> slaves = {};
+  std::vector<uint8_t> fetched = {};  // A bit for each slave, in order, lowest first.
+  Duration life_left = {};
+};
 
 using StreamRecord = std::variant<SourceRecord, EpochRecord, SourceSegmentRecord, DestinationRecord,
-                                  UnitBodyRecord, UnitStateRecord>;
+                                  UnitBodyRecord, UnitStateRecord, SupplyKeyRecord, SupplyRecord>;
 
 }  // namespace keyhop
 

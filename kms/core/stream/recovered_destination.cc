@@ -10,6 +10,13 @@ namespace {
 
 constexpr uint64_t kWordBytes = 4;  // A bit of a unit's account each.
 
+bool AllFetched(const SupplyRecord& supply) {
+  for (size_t i = 0; i < supply.slaves.size(); ++i) {
+    if (((supply.fetched[i / 8] >> (i % 8)) & 1) == 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::Status StreamDestination::CheckRecovered(const std::vector<StreamRecord>& recovered) {
@@ -18,6 +25,8 @@ absl::Status StreamDestination::CheckRecovered(const std::vector<StreamRecord>& 
   std::map<StreamAddress, size_t> bodies;
   std::map<StreamAddress, const UnitStateRecord*> states;
   std::set<uint64_t> epochs;
+  std::set<KeyId> keys;
+  std::map<KeyId, const SupplyRecord*> supplies;
   for (const StreamRecord& record : recovered) {
     if (const auto* account = std::get_if<DestinationRecord>(&record)) {
       top_epoch = account->top_epoch;
@@ -28,6 +37,10 @@ absl::Status StreamDestination::CheckRecovered(const std::vector<StreamRecord>& 
       if (!state->erased) states[state->at] = state;
     } else if (const auto* epoch = std::get_if<EpochRecord>(&record)) {
       if (epoch->keys) epochs.insert(epoch->number);
+    } else if (const auto* key = std::get_if<SupplyKeyRecord>(&record)) {
+      if (key->body) keys.insert(key->id);
+    } else if (const auto* supply = std::get_if<SupplyRecord>(&record)) {
+      if (!supply->erased) supplies[supply->id] = supply;
     }
   }
   if (!epochs.empty() && *epochs.rbegin() > top_epoch) {
@@ -47,6 +60,13 @@ absl::Status StreamDestination::CheckRecovered(const std::vector<StreamRecord>& 
       return absl::DataLossError("a stream has a unit beyond all that was appended to it");
     }
   }
+  for (const auto& [id, supply] : supplies) {
+    if (supply->fetched.size() != (supply->slaves.size() + 7) / 8 ||
+        keys.erase(id) != (AllFetched(*supply) ? 0 : 1)) {
+      return absl::DataLossError("a key of a supply notice is not what its account says");
+    }
+  }
+  if (!keys.empty()) return absl::DataLossError("a key of a supply notice has no account");
   return absl::OkStatus();
 }
 

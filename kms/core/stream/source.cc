@@ -127,6 +127,7 @@ StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::
     epoch_ready_ = false;
     heard_us_ = false;
     opening_ = segment.at;
+    ++generation_;
     next_epoch_at_ = now + epoch_backoff_;
     epoch_backoff_ = std::min(epoch_backoff_ * 2, config_.epoch_interval_min);
     ++counters_.epochs_opened;
@@ -178,6 +179,7 @@ void StreamSource::OnMessage(Instant now, const StreamMessage& message, StreamOu
                  [&](const SegmentAck& m) { On(now, m, out); },
                  [&](const StreamLeaseAnswer& m) { On(now, m, out); },
                  [&](const VersionReport& m) { On(now, m, out); },
+                 [&](const SupplyAnswer& m) { On(m, out); },
                  [](const auto&) {},
              },
              message);
@@ -342,6 +344,15 @@ uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
   return count;
 }
 
+StreamSource::Drawn StreamSource::TakeFrom(Run& run, uint32_t length_bytes) {
+  const uint64_t step = RoundUp(length_bytes);
+  Drawn drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)};
+  run.bytes.Erase(run.drawn, step);
+  run.drawn += step;
+  open_bytes_ -= step;
+  return drawn;
+}
+
 absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t number,
                                                        uint32_t length_bytes) {
   if (Drawable(now, length_bytes) < number) {
@@ -353,11 +364,7 @@ absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t num
   for (Run& run : runs_) {
     if (run.ends <= now) continue;
     while (draft.keys.size() < number && run.left() >= step) {
-      draft.keys.push_back(
-          Drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)});
-      run.bytes.Erase(run.drawn, step);
-      run.drawn += step;
-      open_bytes_ -= step;
+      draft.keys.push_back(TakeFrom(run, length_bytes));
       draft.after = std::max(draft.after, run.after);
     }
     if (draft.keys.size() == number) break;
@@ -395,6 +402,7 @@ void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out)
     if (!want_epoch_ && !opening_) SayHello(now, peer_, out);
     if (heard_us_) next_hello_.reset();
   }
+  RepeatSupplies(now, out);
   MaybeLease(now, target_bytes, out);
 }
 
@@ -407,6 +415,9 @@ std::optional<Instant> StreamSource::NextDeadline() const {
   if (want_epoch_ && !opening_) take(next_epoch_at_);
   if (pending_) take(pending_->retry_at);
   for (const auto& [at, flight] : in_flight_) take(flight.deadline);
+  for (const auto& [number, supply] : supplies_) {
+    if (supply.retry_at) take(*supply.retry_at);
+  }
   if (!runs_.empty()) take(runs_.front().ends);
   return next;
 }

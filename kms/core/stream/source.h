@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -89,6 +90,37 @@ class StreamSource {
   uint64_t Drawable(Instant now, uint32_t length_bytes) const;
   const SecretBytes& IdKey(uint64_t epoch) const;
 
+  // ---- Supply notices (source_supply.cc): keys for further slaves at the destination.
+  // Whether notices can leave now and keys of all these lengths, in order, can be drawn for them.
+  bool CanSupply(Instant now, const std::vector<uint32_t>& lengths_bytes) const;
+  // Takes them; CanSupply holds. The keys are in the order of the lengths.
+  Draft DrawForSupply(Instant now, const std::vector<uint32_t>& lengths_bytes);
+  // Hides the keys by `leased`, drawn here for it: a head of kSupplyHeadBytes, then as much as each
+  // key has. Nothing leaves before `after`. Returns the notice's number; it is repeated until it is
+  // answered, cancelled or released.
+  struct Supply {
+    SaeId master = {};
+    std::vector<SaeId> slaves = {};
+    std::vector<std::pair<KeyId, const SecretBytes*>> keys = {};
+    std::vector<Drawn> leased = {};
+    Duration life = {};  // How long an answer is waited for.
+  };
+  uint64_t SendSupply(Instant now, const Supply& supply, WriteSeq after, StreamOutbox& out);
+  // The draw is given up: its notice shall not stand.
+  void CancelSupply(Instant now, uint64_t number, StreamOutbox& out);
+  // The draw is answered: nothing is said about its notice any more.
+  void ReleaseSupply(uint64_t number) { supplies_.erase(number); }
+  // What became of notices since the last call.
+  struct SupplyResult {
+    uint64_t number = 0;
+    bool stands = false;  // Else refused, or the session ended before an answer came.
+    WriteSeq after = 0;   // What must be durable before the master is answered.
+  };
+  std::vector<SupplyResult> TakeSupplyResults() { return std::exchange(supply_results_, {}); }
+  // Changes with each session and epoch: what was drawn under another one may be burnt at the
+  // destination.
+  uint64_t generation() const { return generation_; }
+
   // Burns stock and leases and asks for a new epoch (after a rollback alarm).
   void BurnAll(Instant now, StreamOutbox& out);
 
@@ -124,6 +156,16 @@ class StreamSource {
     WriteSeq after = 0;
     uint64_t left() const { return bytes.size() - drawn; }
   };
+  enum class SupplyPhase : uint8_t { kAsked, kAnswered, kCancelling };
+  struct SupplyUnderWay {
+    SupplyNotice notice;
+    WriteSeq after = 0;
+    SupplyPhase phase = SupplyPhase::kAsked;
+    std::optional<Instant> retry_at = {};
+    int tries = 0;
+  };
+  void SaySupply(Instant now, SupplyUnderWay& supply, StreamOutbox& out);
+  Drawn TakeFrom(Run& run, uint32_t length_bytes);
 
   void On(Instant now, const LacksKey& m, StreamOutbox& out);
   void On(Instant now, const DestinationHello& m, StreamOutbox& out);
@@ -131,6 +173,8 @@ class StreamSource {
   void On(Instant now, const SegmentAck& m, StreamOutbox& out);
   void On(Instant now, const StreamLeaseAnswer& m, StreamOutbox& out);
   void On(Instant now, const VersionReport& m, StreamOutbox& out);
+  void On(const SupplyAnswer& m, StreamOutbox& out);
+  void RepeatSupplies(Instant now, StreamOutbox& out);
   // A fresh word of the destination (DESIGN §3, "Start").
   void HearDestination(Instant now, Incarnation destination, StreamAddress mark, StreamAddress top,
                        uint64_t version, StreamOutbox& out);
@@ -179,6 +223,10 @@ class StreamSource {
   std::deque<Run> runs_;
   uint64_t lease_number_ = 0;  // Grows through all sessions of this start.
   std::optional<PendingLease> pending_;
+  std::map<uint64_t, SupplyUnderWay> supplies_;  // By number.
+  uint64_t supply_number_ = 0;                   // Grows through all sessions of this start.
+  std::vector<SupplyResult> supply_results_;
+  uint64_t generation_ = 0;
   SourceCounters counters_;
 };
 

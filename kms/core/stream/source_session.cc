@@ -36,6 +36,11 @@ void StreamSource::OpenSession(Incarnation destination) {
   runs_.clear();
   open_bytes_ = 0;
   pending_.reset();
+  ++generation_;
+  for (const auto& [number, supply] : supplies_) {
+    if (supply.phase == SupplyPhase::kAsked) supply_results_.push_back({number, false, 0});
+  }
+  supplies_.clear();  // Nothing that is said in the old session is heard any more.
 }
 
 void StreamSource::HearDestination(Instant now, Incarnation destination, StreamAddress mark,

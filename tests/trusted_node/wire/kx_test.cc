@@ -28,7 +28,7 @@ TEST(KxWireTest, EveryFieldOfEveryMessageMakesTheRoundTrip) {
     EXPECT_EQ(ToProto(*message).SerializeAsString(), sent.SerializeAsString()) << seed;
   }
   EXPECT_EQ(kinds.size(), 7u);
-  EXPECT_EQ(bodies.size(), 9u);
+  EXPECT_EQ(bodies.size(), 12u);
 }
 
 // The first sample that `want` accepts.
@@ -114,6 +114,23 @@ TEST(KxWireTest, RefusesACiphertextThatIsNotAsLongAsThePayload) {
   frame = LaterFrame();
   frame.mutable_relay_frame()->set_hop(0);
   ExpectRefused(frame, "ciphertext");
+}
+
+TEST(KxWireTest, RefusesASupplyNoticeWhoseCiphertextIsNotAsLongAsItsKeys) {
+  const auto is_notice = [](const pb::KxMessage& m) {
+    return m.has_routed_control() && m.routed_control().has_supply_notice();
+  };
+  pb::KxMessage notice = Sample(is_notice);
+  notice.mutable_routed_control()->mutable_supply_notice()->mutable_ciphertext()->pop_back();
+  ExpectRefused(notice, "ciphertext");
+  notice = Sample(is_notice);
+  notice.mutable_routed_control()->mutable_supply_notice()->set_length_bytes(0x80000000);
+  ExpectRefused(notice, "ciphertext");
+  notice = Sample(is_notice);
+  for (size_t i = 0; i < kWireSupplySlavesMax; ++i) {
+    notice.mutable_routed_control()->mutable_supply_notice()->add_slave_sae_ids("s");
+  }
+  ExpectRefused(notice, "slave_sae_ids");
 }
 
 TEST(KxWireTest, RefusesAHopThatIsNotOnThePath) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,6 +35,15 @@ std::vector<Record> OneOfEach() {
   out.push_back(StreamRecord(UnitBodyRecord{stream, {71, 72}, Secret(5)}));
   out.push_back(StreamRecord(
       UnitStateRecord{stream, {71, 72}, false, true, 64, {0xff, 0x01}, Duration{1'500'000'001}}));
+  const KeyId key_id = {0x0f, 'a', '/', 0xff};
+  out.push_back(StreamRecord(SupplyKeyRecord{stream, key_id, Secret(6)}));
+  out.push_back(StreamRecord(SupplyRecord{stream,
+                                          key_id,
+                                          false,
+                                          SaeId("master"),
+                                          {SaeId("one"), SaeId("two/\xc3\xa9")},
+                                          {0x02},
+                                          Duration{2'500'000'001}}));
   out.push_back(DirectoryRecord{SaeId("sae \xc3\xa9"), NodeId("home"), 81});
   out.push_back(RoutingRecord{91, 92});
   out.push_back(LinkDownRecord{link});
@@ -108,11 +118,22 @@ TEST(RecordsTest, RefusesPartsThatDoNotFit) {
   EXPECT_EQ(code(FromStored(node.key, node.public_bytes, Secret(1))), absl::StatusCode::kDataLoss);
 }
 
+TEST(RecordsTest, EachRecordSaysTheOldestFormatThatHasItsKind) {
+  std::map<uint8_t, int> formats;
+  for (const Record& record : OneOfEach()) {
+    const std::string bytes = ToStored(record).public_bytes;
+    ASSERT_EQ(bytes[0], '\x08');  // Field 1, the format.
+    ++formats[static_cast<uint8_t>(bytes[1])];
+  }
+  EXPECT_EQ(formats[2], 2);  // The two kinds of supply notices.
+  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 2);
+}
+
 TEST(RecordsTest, RefusesAFormatFromTheFuture) {
   const StoredRecord node = ToStored(Record(NodeRecord{1}));
   std::string bytes = node.public_bytes;
   ASSERT_EQ(bytes.substr(0, 2), std::string("\x08\x01"));  // Field 1, format 1.
-  bytes[1] = 2;
+  bytes[1] = kRecordFormat + 1;
   EXPECT_EQ(FromStored(node.key, bytes, std::nullopt).status().code(), absl::StatusCode::kDataLoss);
 }
 

@@ -140,6 +140,18 @@ inline void FillControl(SampleFiller* filler, kx::v1::RoutedControl* control) {
     for (auto& range : *answer->mutable_lacking()) MakeRange(filler, &range);
     SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, answer);
   }
+  if (control->has_supply_notice()) {
+    auto* notice = control->mutable_supply_notice();
+    const size_t keys = static_cast<size_t>(notice->items_size());
+    notice->set_ciphertext(filler->Bytes(notice->length_bytes() * keys));
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, notice);
+  }
+  if (control->has_supply_cancel()) {
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_supply_cancel());
+  }
+  if (control->has_supply_answer()) {
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_supply_answer());
+  }
   if (control->has_version_report()) {
     SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_version_report());
   }

@@ -343,6 +343,9 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
     case Machine::kDestination:
       destinations.at(key.second)->OnTick(now, stream_out);
       return;
+    case Machine::kMulticasts:
+      multicasts.OnTick(now, *this);
+      return;
   }
 }
 
@@ -396,9 +399,11 @@ void NodeCore::Impl::Finish() {
     for (const NodeId& node : stirred) {
       SourceEntry& entry = sources.at(node);
       ServeWaiting(entry);
+      TakeSupplyResults(node, entry);
       entry.end->OnTick(now, TargetOf(node, entry), stream_out);
       Refill(node, entry);
     }
+    if (!stirred.empty() || touched.contains({Machine::kMulticasts, NodeId{}})) ServeMulticasts();
     const std::set<TimerKey> done = std::exchange(touched, {});
     for (const TimerKey& key : done) {
       Account(key);
@@ -438,6 +443,8 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
     }
     case Machine::kDestination:
       return destinations.at(key.second)->NextDeadline();
+    case Machine::kMulticasts:
+      return MulticastDeadline();
   }
   return std::nullopt;
 }

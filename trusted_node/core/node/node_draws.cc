@@ -55,6 +55,7 @@ void NodeCore::Impl::AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, W
 }
 
 void NodeCore::Impl::On(DrawAsked input) {
+  if (!input.request.additional_slaves.empty()) return DrawMulticast(std::move(input));
   const auto slave = routing->FindSae(input.request.slave);
   const auto pair = slave ? sources.find(slave->home) : sources.end();
   if (pair != sources.end() && !pair->second.waiting.empty()) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kms/core/delivery/delivery.h"
+#include "kms/core/delivery/multicast.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
@@ -25,8 +26,9 @@ inline constexpr Duration kBackoffMax = Duration::Seconds(2);
 inline constexpr Duration kAskAgain = Duration::Seconds(1);
 
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
-// wait, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves segments
-// and control, node_queue.cc keeps frames that wait for pads, node_status.cc tells.
+// wait, node_multicast.cc those with additional slaves, node_limits.cc holds to the operator's word
+// and the budget, node_relay.cc moves segments and control, node_queue.cc keeps frames that wait
+// for pads, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   // A frame of another source that waits for pads of its next link.
   struct WaitingFrame {
@@ -103,7 +105,14 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     void RollbackFound() override { impl.rollback_found = true; }
     Impl& impl;
   };
-  enum class Machine { kRouting, kAdverts, kLink, kSource, kDestination };
+  // A draw with additional slaves that waits for all the streams it needs.
+  struct WaitingMulticast {
+    uint64_t token = 0;
+    DrawRequest request;
+    std::map<NodeId, uint64_t> need_bytes;  // Of each home's stream.
+    Instant until;
+  };
+  enum class Machine { kRouting, kAdverts, kLink, kSource, kDestination, kMulticasts };
   using TimerKey = std::pair<Machine, NodeId>;
 
   Impl(NodeConfig node_config, EntropySource& entropy_source, LinkStateAuthority& link_authority)
@@ -111,6 +120,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
         entropy(entropy_source),
         authority(link_authority),
         delivery(config.delivery),
+        multicasts(config.delivery),
         stream_out(*this) {}
 
   // DeliveryContext.
@@ -165,6 +175,17 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void ServeWaiting(SourceEntry& entry);
   std::optional<Instant> FirstWaitEnds(const SourceEntry& entry) const;
   uint64_t BytesOf(const DrawRequest& request) const;
+
+  // node_multicast.cc
+  void DrawMulticast(DrawAsked input);
+  // Tells the desk what became of the notices of this source.
+  void TakeSupplyResults(const NodeId& home, SourceEntry& entry);
+  // Begins what waits and can begin, refuses what waited too long, lets answers go.
+  void ServeMulticasts();
+  void AnswerMulticasts();
+  // The most that one of the waiting ones needs of this home's stream.
+  uint64_t MulticastNeed(const NodeId& home) const;
+  std::optional<Instant> MulticastDeadline() const;
 
   // node_limits.cc
   void BurnOpenLeases();
@@ -223,6 +244,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   EntropySource& entropy;
   LinkStateAuthority& authority;
   Delivery delivery;
+  Multicasts multicasts;
+  std::deque<WaitingMulticast> multicasts_waiting;
   StreamOut stream_out;
   std::unique_ptr<Routing> routing;
   std::map<NodeId, LinkEntry> links;  // By peer.
@@ -234,7 +257,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   uint64_t incarnation_counter = 0;
   Incarnation own = {};
   std::map<std::string, uint64_t> counters;
-  size_t draws_waiting = 0;  // At all sources.
+  size_t draws_waiting = 0;  // At all sources, those with additional slaves too.
   uint64_t leased_bytes = 0;
   bool leases_scarce = false;
 

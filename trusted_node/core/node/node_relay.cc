@@ -108,15 +108,16 @@ bool NodeCore::Impl::InUse(const SourceEntry& entry) const {
   return config.pool.prefill || (entry.used_until && now < *entry.used_until);
 }
 
-uint64_t NodeCore::Impl::TargetOf(const NodeId&, const SourceEntry& entry) const {
+uint64_t NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) const {
   uint64_t target = InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
   if (leases_scarce) {
     // Half of a target is leased ahead: room for a key of any size, or no draw would succeed.
     const uint64_t key_bytes = config.delivery.max_key_size_bits / 8;
     target = std::min(target, 2 * std::max(config.stream.lease_bytes_min, 2 * key_bytes));
   }
+  // Twice, since a key does not go over the end of a run of bytes that touch.
+  target = std::max(target, 4 * MulticastNeed(home));
   if (!entry.waiting.empty()) {
-    // Twice, since a key does not go over the end of a run of bytes that touch.
     target = std::max(target, 4 * entry.waiting.front().need_bytes);
   }
   return target;
@@ -391,7 +392,9 @@ void NodeCore::Impl::TakeControl(std::variant<StreamMessage, RelayRefusal> body)
   const auto& message = std::get<StreamMessage>(body);
   const StreamId stream = std::visit([](const auto& m) { return m.stream; }, message);
   const bool for_destination = std::holds_alternative<SourceHello>(message) ||
-                               std::holds_alternative<StreamLeaseRequest>(message);
+                               std::holds_alternative<StreamLeaseRequest>(message) ||
+                               std::holds_alternative<SupplyNotice>(message) ||
+                               std::holds_alternative<SupplyCancel>(message);
   if (for_destination) {
     if (stream.destination != config.self) return;
     StreamDestination* end = DestinationFrom(stream.source);

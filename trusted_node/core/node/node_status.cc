@@ -43,12 +43,21 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   snapshot.counters["epochs_opened"] = epochs;
   uint64_t failed_checks = 0;
   uint64_t dropped = 0;
+  uint64_t supplies_taken = 0;
+  uint64_t supplies_refused = 0;
+  uint64_t supplies_burnt = 0;
   for (const auto& [source, end] : destinations) {
     snapshot.served_streams += end->serving() ? 1 : 0;
     failed_checks += end->counters().failed_checks;
     dropped += end->counters().dropped;
     burnt += end->counters().burnt_bytes;
+    supplies_taken += end->counters().supplies_taken;
+    supplies_refused += end->counters().supplies_refused;
+    supplies_burnt += end->burnt_supplies();
   }
+  snapshot.counters["supply_notices_taken"] = supplies_taken;
+  snapshot.counters["supply_notices_refused"] = supplies_refused;
+  snapshot.counters["supply_keys_burnt"] = supplies_burnt;
   snapshot.counters["stream_burnt_bytes"] = burnt;
   snapshot.counters["segments_failed_checks"] = failed_checks;
   snapshot.counters["segments_dropped"] = dropped;

@@ -13,6 +13,7 @@
 #include "kms/base/overload.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
+#include "kms/core/uuid.h"
 
 namespace keyhop {
 
@@ -35,6 +36,9 @@ inline StreamRecord CopyRecord(const StreamRecord& record) {
                         },
                         [](const UnitBodyRecord& r) -> StreamRecord {
                           return UnitBodyRecord{r.stream, r.at, CopySecret(r.body)};
+                        },
+                        [](const SupplyKeyRecord& r) -> StreamRecord {
+                          return SupplyKeyRecord{r.stream, r.id, CopySecret(r.body)};
                         },
                         [](const auto& r) -> StreamRecord { return r; },
                     },
@@ -77,6 +81,8 @@ class StreamDisk {
             [](const DestinationRecord&) { return std::string("destination"); },
             [](const UnitBodyRecord& r) { return At("body", r.at.epoch, r.at.offset); },
             [](const UnitStateRecord& r) { return At("state", r.at.epoch, r.at.offset); },
+            [](const SupplyKeyRecord& r) { return "supply-key/" + FormatUuid(r.id); },
+            [](const SupplyRecord& r) { return "supply/" + FormatUuid(r.id); },
         },
         record);
   }
@@ -86,6 +92,8 @@ class StreamDisk {
                           [](const SourceSegmentRecord& r) { return !r.body; },
                           [](const UnitBodyRecord& r) { return !r.body; },
                           [](const UnitStateRecord& r) { return r.erased; },
+                          [](const SupplyKeyRecord& r) { return !r.body; },
+                          [](const SupplyRecord& r) { return r.erased; },
                           [](const auto&) { return false; },
                       },
                       record);

@@ -95,6 +95,7 @@ void NodeWorld::Release(const std::string& node, Output output) {
   std::visit(Overload{
                  [&](SendToPeer& m) {
                    if (std::holds_alternative<RelayFrame>(m.message)) ++frames;
+                   if (passes && !passes(node, m.message)) return;
                    messages_.push_back({node, m.peer.value, std::move(m.message)});
                  },
                  [&](PadBlockTaken& m) { EXPECT_TRUE(m.status.ok()) << m.status; },
@@ -154,17 +155,25 @@ void NodeWorld::MakePads(uint64_t bytes) {
 }
 
 uint64_t NodeWorld::Draw(const std::string& master, const std::string& slave, uint64_t number) {
+  return Draw(master,
+              DrawRequest{.caller = SaeOf(master), .slave = SaeOf(slave), .number = number});
+}
+
+uint64_t NodeWorld::Draw(const std::string& node, DrawRequest request) {
   const uint64_t token = next_token_++;
-  Feed(master,
-       DrawAsked{token, {.caller = SaeOf(master), .slave = SaeOf(slave), .number = number}});
+  Feed(node, DrawAsked{token, std::move(request)});
   Settle();
   return token;
 }
 
 uint64_t NodeWorld::Fetch(const std::string& slave, const std::string& master,
                           std::vector<KeyId> ids) {
+  return Fetch(slave, FetchRequest{SaeOf(slave), SaeOf(master), std::move(ids)});
+}
+
+uint64_t NodeWorld::Fetch(const std::string& node, FetchRequest request) {
   const uint64_t token = next_token_++;
-  Feed(slave, FetchAsked{token, {SaeOf(slave), SaeOf(master), std::move(ids)}});
+  Feed(node, FetchAsked{token, std::move(request)});
   Settle();
   return token;
 }

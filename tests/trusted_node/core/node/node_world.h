@@ -37,7 +37,9 @@ class NodeWorld {
   void Feed(const std::string& node, Input input);
   // A request's token; its answer is in `answers` once there is one.
   uint64_t Draw(const std::string& master, const std::string& slave, uint64_t number = 1);
+  uint64_t Draw(const std::string& node, DrawRequest request);
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
+  uint64_t Fetch(const std::string& node, FetchRequest request);
   uint64_t Switch(const std::string& node, const std::string& link, bool up);
   // The container that answered `token`; fails the test if there is none.
   const KeyContainer& Keys(uint64_t token) const;
@@ -52,6 +54,8 @@ class NodeWorld {
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
   std::map<uint64_t, absl::Status> switched;
+  // Whether a message that a node lets out gets through; all do if there is none.
+  std::function<bool(const std::string& from, const KxMessage& message)> passes;
   uint64_t frames = 0;  // Relay frames that left any node.
 
  private:

@@ -1,0 +1,130 @@
+// What leaves a destination: bytes of its units, each once, and keys of supply notices.
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "kms/base/overload.h"
+#include "kms/core/stream/destination.h"
+
+namespace keyhop {
+namespace {
+
+constexpr uint32_t kWord = 4;  // Keys are aligned to words of 4 bytes.
+
+uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
+
+bool UsedAt(const std::vector<uint8_t>& used, uint64_t word) {
+  return (used[word / 8] >> (word % 8)) & 1;
+}
+
+}  // namespace
+
+bool StreamDestination::CoversUnused(const Wanted& w) const {
+  uint64_t at = w.at.offset;
+  const uint64_t end = at + RoundUp(w.at.length_bytes);
+  if (w.at.length_bytes == 0 || at % kWord != 0) return false;
+  while (at < end) {
+    auto it = units_.upper_bound({w.epoch, at});
+    if (it == units_.begin()) return false;
+    --it;
+    const Unit& unit = it->second;
+    const uint64_t begin = it->first.offset;
+    if (it->first.epoch != w.epoch || !unit.leased || at >= begin + unit.length) return false;
+    const uint64_t stop = std::min(end, begin + unit.length);
+    for (; at < stop; at += kWord) {
+      if (UsedAt(unit.used, (at - begin) / kWord)) return false;
+    }
+  }
+  return true;
+}
+
+bool StreamDestination::AllUnused(const std::vector<Wanted>& wanted) const {
+  std::vector<std::pair<StreamAddress, uint64_t>> spans;
+  for (const Wanted& w : wanted) {
+    if (!CoversUnused(w)) return false;
+    spans.push_back({{w.epoch, w.at.offset}, RoundUp(w.at.length_bytes)});
+  }
+  std::sort(spans.begin(), spans.end());
+  for (size_t i = 1; i < spans.size(); ++i) {
+    if (spans[i - 1].first.epoch == spans[i].first.epoch &&
+        spans[i - 1].first.offset + spans[i - 1].second > spans[i].first.offset) {
+      return false;
+    }
+  }
+  return true;
+}
+
+SecretBytes StreamDestination::Read(const Wanted& w) const {
+  SecretBytes key(w.at.length_bytes);
+  auto bytes = key.ExposeMutable(SecretAccess::ForDelivery());
+  uint64_t at = w.at.offset;
+  const uint64_t end = at + w.at.length_bytes;
+  while (at < end) {
+    const auto it = std::prev(units_.upper_bound({w.epoch, at}));
+    const uint64_t begin = it->first.offset;
+    const uint64_t stop = std::min(end, begin + it->second.length);
+    const auto body = it->second.body.Expose(SecretAccess::ForDelivery());
+    for (; at < stop; ++at) bytes[at - w.at.offset] = body[at - begin];
+  }
+  return key;
+}
+
+void StreamDestination::Consume(const std::vector<Wanted>& wanted, StreamOutbox& out) {
+  std::set<StreamAddress> touched;
+  for (const Wanted& w : wanted) {
+    uint64_t at = w.at.offset;
+    const uint64_t end = at + RoundUp(w.at.length_bytes);
+    while (at < end) {
+      const auto it = std::prev(units_.upper_bound({w.epoch, at}));
+      Unit& unit = it->second;
+      const uint64_t begin = it->first.offset;
+      const uint64_t stop = std::min(end, begin + unit.length);
+      unit.body.Erase(at - begin, stop - at);
+      for (; at < stop; at += kWord) {
+        const uint64_t word = (at - begin) / kWord;
+        unit.used[word / 8] |= static_cast<uint8_t>(1u << (word % 8));
+      }
+      touched.insert(it->first);
+    }
+  }
+  for (const StreamAddress& at : touched) {
+    const auto it = units_.find(at);
+    bool all = true;
+    for (uint64_t word = 0; word < it->second.length / kWord; ++word) {
+      all &= UsedAt(it->second.used, word);
+    }
+    if (all) {
+      Drop(it, /*burnt=*/false, out);
+    } else {
+      WriteState(at, it->second, out);
+    }
+  }
+}
+
+absl::StatusOr<StreamDestination::Fetched> StreamDestination::Fetch(
+    const std::vector<WantedKey>& wanted, StreamOutbox& out) {
+  if (!serving()) return absl::UnavailableError("the master's KME was not heard since the start");
+  std::vector<Wanted> of_units;
+  std::set<KeyId> of_notices;
+  for (const WantedKey& key : wanted) {
+    if (const auto* supply = std::get_if<WantedSupply>(&key)) {
+      // Whether it is ready is for the caller to ask (SupplyFor).
+      if (!of_notices.insert(supply->id).second) return absl::NotFoundError("named twice");
+    } else {
+      of_units.push_back(std::get<Wanted>(key));
+    }
+  }
+  if (!AllUnused(of_units)) return absl::NotFoundError("not here, used, or named twice");
+  Fetched fetched;
+  for (const WantedKey& key : wanted) {
+    fetched.keys.push_back(std::visit(
+        Overload{[&](const Wanted& w) { return Read(w); },
+                 [&](const WantedSupply& w) { return supplies_.Take(w.id, w.slave, out); }},
+        key));
+  }
+  Consume(of_units, out);
+  fetched.after = Persist(out);
+  return fetched;
+}
+
+}  // namespace keyhop

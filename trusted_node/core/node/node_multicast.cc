@@ -1,0 +1,93 @@
+// Draws with additional slaves (DESIGN §6): they wait apart from the pairs' own queues until every
+// stream that they need has enough, so that a home which cannot be reached stops no other draw.
+#include <algorithm>
+#include <utility>
+
+#include "trusted_node/core/node/node_impl.h"
+
+namespace keyhop {
+namespace {
+
+constexpr size_t kMulticastsWaitingMax = 256;
+
+}  // namespace
+
+void NodeCore::Impl::DrawMulticast(DrawAsked input) {
+  if (auto refusal = delivery.RefusalOf(input.request, *this)) {
+    AnswerDraw(input.token, *std::move(refusal), 0);
+    return;
+  }
+  Touch(Machine::kMulticasts, NodeId{});
+  auto refusal = multicasts.Begin(now, input.token, input.request, *this);
+  if (!refusal) return;
+  // More than the pools hold would wait in vain.
+  const bool may_wait = refusal->kind == Refusal::Kind::kUnavailable &&
+                        config.delivery.draw_wait > Duration{} &&
+                        multicasts_waiting.size() < kMulticastsWaitingMax &&
+                        draws_waiting < config.delivery.draws_waiting_max &&
+                        BytesOf(input.request) <= config.pool.target_bytes;
+  if (!may_wait) {
+    AnswerDraw(input.token, *std::move(refusal), 0);
+    return;
+  }
+  auto need_bytes = multicasts.BytesNeeded(input.request, *this);
+  for (const auto& [home, bytes] : need_bytes) Touch(Machine::kSource, home);
+  multicasts_waiting.push_back({input.token, std::move(input.request), std::move(need_bytes),
+                                now + config.delivery.draw_wait});
+  ++draws_waiting;
+  ++counters["draws_waited"];
+}
+
+void NodeCore::Impl::TakeSupplyResults(const NodeId& home, SourceEntry& entry) {
+  for (const StreamSource::SupplyResult& result : entry.end->TakeSupplyResults()) {
+    multicasts.OnResult(now, home, result, *this);
+    Touch(Machine::kMulticasts, NodeId{});
+  }
+}
+
+void NodeCore::Impl::ServeMulticasts() {
+  for (auto it = multicasts_waiting.begin(); it != multicasts_waiting.end();) {
+    // The directory may have changed; a waiting draw is looked at anew.
+    auto refusal = delivery.RefusalOf(it->request, *this);
+    bool later = false;
+    if (!refusal) {
+      refusal = multicasts.Begin(now, it->token, it->request, *this);
+      later = refusal && refusal->kind == Refusal::Kind::kUnavailable && now < it->until;
+    }
+    if (later) {
+      ++it;
+      continue;
+    }
+    if (refusal) AnswerDraw(it->token, *std::move(refusal), 0);
+    it = multicasts_waiting.erase(it);
+    --draws_waiting;
+  }
+  AnswerMulticasts();
+}
+
+void NodeCore::Impl::AnswerMulticasts() {
+  for (Multicasts::Answer& answer : multicasts.TakeAnswers()) {
+    const bool delivered = std::holds_alternative<KeyContainer>(answer.outcome);
+    ++counters[delivered ? "multicasts_delivered" : "multicasts_given_up"];
+    AnswerDraw(answer.token, std::move(answer.outcome), answer.after);
+  }
+}
+
+uint64_t NodeCore::Impl::MulticastNeed(const NodeId& home) const {
+  uint64_t need = 0;
+  for (const WaitingMulticast& draw : multicasts_waiting) {
+    const auto it = draw.need_bytes.find(home);
+    if (it != draw.need_bytes.end()) need = std::max(need, it->second);
+  }
+  return need;
+}
+
+std::optional<Instant> NodeCore::Impl::MulticastDeadline() const {
+  std::optional<Instant> next = multicasts.NextDeadline();
+  for (const WaitingMulticast& draw : multicasts_waiting) {
+    if (!next || draw.until < *next) next = draw.until;
+  }
+  return next;
+}
+
+}  // namespace keyhop
