@@ -79,6 +79,8 @@ int RunKeyGet(const Options& options, const Connection& node) {
   request.set_slave_sae_id(options.sae);
   if (options.number.has_value()) request.set_number(*options.number);
   if (options.size_bits.has_value()) request.set_size(*options.size_bits);
+  for (const std::string& sae : options.additional_slaves)
+    request.add_additional_slave_sae_ids(sae);
   pb::KeyContainer answer;
   grpc::ClientContext context;
   node.SetDeadline(context);

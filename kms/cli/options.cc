@@ -83,6 +83,11 @@ void AddKeyCommands(CLI::App& app, Options& o) {
   get->add_option("--number", o.number, "How many keys (default: 1)")->type_name("N");
   get->add_option("--size", o.size_bits, "Size of a key in bits (default: the node's)")
       ->type_name("BITS");
+  get->add_option("--additional", o.additional_slaves,
+                  "Further SAE that can fetch the same keys, as often as needed; all or none")
+      ->type_name("SAE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   CLI::App* fetch = AddCommand(*key, o, Command::kKeyFetch, "fetch",
                                "Fetch keys that MASTER drew for you, each once; all or none");
   fetch->add_option("MASTER", o.sae, "SAE that drew the keys")->required();

@@ -31,6 +31,7 @@ struct Options {
   std::string sae;  // The slave of key get and status, the master of key fetch.
   std::optional<uint64_t> number;
   std::optional<uint64_t> size_bits;
+  std::vector<std::string> additional_slaves;
   std::vector<std::string> key_ids;
   std::string link;
 };

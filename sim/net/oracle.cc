@@ -106,6 +106,11 @@ void Oracle::OnControl(size_t from, const RoutedControl& control) {
                       Probe(m.refused ? "stream_lease_refused" : "stream_lease_confirmed");
                       if (!m.lacking.empty()) Probe("stream_lease_lacking");
                     },
+                    [&](const SupplyAnswer& m) {
+                      Probe(m.outcome == SupplyOutcome::kStands    ? "supply_stands"
+                            : m.outcome == SupplyOutcome::kRefused ? "supply_refused"
+                                                                   : "supply_cancelled");
+                    },
                     [&](const LacksKey&) { Probe("lacks_key_said"); },
                     [&](const VersionReport&) { Probe("version_reported"); }, [](const auto&) {}},
                 stream);
@@ -135,7 +140,7 @@ void Oracle::MarkUsed(size_t link, const BookId& book, uint64_t block, uint32_t 
   }
 }
 
-void Oracle::OnFrame(Instant, size_t from, size_t to, const RelayFrame& frame) {
+void Oracle::OnFrame(Instant now, size_t from, size_t to, const RelayFrame& frame) {
   const std::optional<size_t> link = plan_.LinkBetween(from, to);
   KEYHOP_CHECK(link.has_value(), "frames go to neighbours only");
   const End end = plan_.links[*link].a == from ? End::kFirst : End::kSecond;
@@ -158,7 +163,7 @@ void Oracle::OnFrame(Instant, size_t from, size_t to, const RelayFrame& frame) {
         "G6", "frame " + Name(frame.relay) + " left hop " + std::to_string(frame.hop) + " twice");
   }
   if (frame.hop == 0) {
-    OnFirstHop(frame, pad);
+    OnFirstHop(now, frame, pad);
   } else {
     OnLaterHop(from, frame, pad);
   }
@@ -168,12 +173,15 @@ void Oracle::OnFrame(Instant, size_t from, size_t to, const RelayFrame& frame) {
   }
 }
 
-void Oracle::OnFirstHop(const RelayFrame& frame, std::vector<uint8_t> payload) {
+void Oracle::OnFirstHop(Instant now, const RelayFrame& frame, std::vector<uint8_t> payload) {
   // The first hop is free: the payload is the pad. A ciphertext would mean another payload.
   for (size_t i = 0; i < std::min(payload.size(), frame.ciphertext.size()); ++i) {
     payload[i] ^= frame.ciphertext[i];
   }
-  if (frame.kind == SegmentKind::kOpening) ++openings_[frame.stream];
+  if (frame.kind == SegmentKind::kOpening) {
+    ++openings_[frame.stream];
+    opened_at_[frame.stream] = now;
+  }
   if (frame.kind == SegmentKind::kBody &&
       !restored_.contains(*plan_.FindNode(frame.stream.source))) {
     // Offsets never return (DESIGN §4). An old image of the source forgets what was never
@@ -306,7 +314,8 @@ void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
   if (segments.size() > 1) Probe("key_spans_segments");
 }
 
-void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& container) {
+void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& container,
+                     std::optional<Instant> asked) {
   if (!watching_) return;
   const uint64_t bits = request.size_bits.value_or(plan_.delivery.key_size_bits);
   if (container.keys.size() != request.number) {
@@ -324,9 +333,13 @@ void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer
     key.drawn = true;
     key.master = request.caller;
     key.slave = request.slave;
+    key.additional = {request.additional_slaves.begin(), request.additional_slaves.end()};
+    for (const SaeId& sae : key.additional) key.additional_starts[sae] = starts_[HomeOf(sae)];
+    if (!key.additional.empty()) Probe("multicast_delivered");
     key.stream = {plan_.nodes[source], plan_.nodes[destination]};
     key.bytes.assign(bytes.begin(), bytes.end());
     key.at = now;
+    key.asked = asked.value_or(now);
     key.source_starts = starts_[source];
     key.destination_starts = starts_[destination];
     key.openings = openings_[key.stream];
@@ -349,21 +362,41 @@ void Oracle::OnFetched(Instant, const FetchRequest& request, const KeyContainer&
       return Violate("G2", "key " + name + " was fetched and never drawn");
     }
     DrawnKey& key = it->second;
-    if (request.caller != key.slave || request.master != key.master) {
+    if (!key.names(request.caller) || request.master != key.master) {
       return Violate(
           "G2", "key " + name + " went to " + request.caller.value + ", which it does not name");
     }
-    if (key.fetched) return Violate("G2", "key " + name + " went to its slave twice");
-    key.fetched = true;
+    if (!key.fetched.insert(request.caller).second) {
+      return Violate("G2", "key " + name + " went to slave " + request.caller.value + " twice");
+    }
     const std::span<const uint8_t> bytes = delivered.key.Expose(SecretAccess::ForSimulation());
     if (!std::equal(bytes.begin(), bytes.end(), key.bytes.begin(), key.bytes.end())) {
       return Violate("G1", "key " + name + " differs between master and slave");
+    }
+    if (request.caller != key.slave) {
+      Probe("supplied_key_fetched");
+      if (starts_[HomeOf(request.caller)] > key.additional_starts[request.caller]) {
+        Probe("supplied_key_fetched_after_restart");
+      }
+      if (key.fetched.size() == 1 + key.additional.size()) Probe("multicast_fetched_by_all");
+      continue;
     }
     ++keys_delivered_;
     if (starts_[HomeOf(key.slave)] > key.destination_starts)
       Probe("fetch_after_restart_of_slave_km");
     if (starts_[HomeOf(key.master)] > key.source_starts) Probe("fetch_after_restart_of_master_km");
   }
+}
+
+bool Oracle::MustBeThere(Instant now, const DrawnKey& key, const SaeId& slave) {
+  if (!key.names(slave) || key.fetched.contains(slave)) return false;
+  if (key.additional.empty()) {
+    return now - key.at < plan_.stream.fetch_life && openings_[key.stream] == key.openings;
+  }
+  // Between its notices and its answer a draw with additional slaves may take long.
+  const auto opened = opened_at_.find({key.stream.source, plan_.nodes[HomeOf(slave)]});
+  return now - key.asked < plan_.stream.fetch_life &&
+         (opened == opened_at_.end() || opened->second < key.asked);
 }
 
 void Oracle::OnFetchRefused(Instant now, const FetchRequest& request, const Refusal& refusal,
@@ -376,8 +409,7 @@ void Oracle::OnFetchRefused(Instant now, const FetchRequest& request, const Refu
         const auto it = keys_.find(id);
         if (it == keys_.end()) return false;
         const DrawnKey& key = it->second;
-        return !key.fetched && key.slave == request.caller && key.master == request.master &&
-               now - key.at < plan_.stream.fetch_life && openings_[key.stream] == key.openings;
+        return key.master == request.master && MustBeThere(now, key, request.caller);
       });
   if (all_there) {
     Violate("G4",

@@ -47,7 +47,9 @@ class Oracle {
   // A node let `message` out towards a neighbour (whatever the network then does to it).
   void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);
   // Keys left a node towards the SAE that asked.
-  void OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& keys);
+  // `asked`: when the request came in, if that is long ago.
+  void OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& keys,
+               std::optional<Instant> asked = {});
   void OnFetched(Instant now, const FetchRequest& request, const KeyContainer& keys);
   void OnFetchRefused(Instant now, const FetchRequest& request, const Refusal& refusal,
                       bool in_doubt);
@@ -81,19 +83,25 @@ class Oracle {
   struct DrawnKey {
     SaeId master;
     SaeId slave;
+    std::set<SaeId> additional;
     StreamId stream;
     std::vector<uint8_t> bytes;
     Instant at;
+    Instant asked;
     uint64_t source_starts = 0;  // Of either end until then.
     uint64_t destination_starts = 0;
-    uint64_t openings = 0;  // Of the stream until then.
+    uint64_t openings = 0;                        // Of the stream until then.
+    std::map<SaeId, uint64_t> additional_starts;  // Of their homes.
     bool drawn = false;
-    bool fetched = false;
+    std::set<SaeId> fetched;
+    bool names(const SaeId& sae) const { return sae == slave || additional.contains(sae); }
   };
+  // The key is at the home of a slave that did not fetch it, as far as faults explain.
+  bool MustBeThere(Instant now, const DrawnKey& key, const SaeId& slave);
   void OnLink(size_t from, const LinkMessage& message);
   void OnFrame(Instant now, size_t from, size_t to, const RelayFrame& frame);
   void OnControl(size_t from, const RoutedControl& control);
-  void OnFirstHop(const RelayFrame& frame, std::vector<uint8_t> payload);
+  void OnFirstHop(Instant now, const RelayFrame& frame, std::vector<uint8_t> payload);
   void OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<uint8_t>& pad);
   void CheckTag(size_t link, size_t from, const RelayFrame& frame, const std::vector<uint8_t>& s,
                 const std::vector<uint8_t>& payload);
@@ -115,6 +123,7 @@ class Oracle {
   std::map<RelayId, Relay> relays_;
   std::map<std::tuple<StreamId, uint64_t>, std::map<uint64_t, uint64_t>> sent_ranges_;
   std::map<StreamId, uint64_t> openings_;
+  std::map<StreamId, Instant> opened_at_;  // The last time.
   std::map<std::tuple<StreamId, SegmentKind, StreamAddress>, RelayId> by_address_;
   std::map<KeyId, DrawnKey> keys_;
   // Of delivered keys, every 4 bytes, and of payload bodies, every 8: which one of the lists.

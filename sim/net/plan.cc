@@ -85,6 +85,29 @@ void DrawLimits(Prng& prng, Plan& plan) {
   d.retry_after = Duration::Millis(prng.Between(200, 3000));
 }
 
+// From numbers of its own, so that nothing else of a seed moves.
+void DrawMulticasts(uint64_t seed, Plan& plan) {
+  Prng prng(Prng::Mix(seed, 3));
+  for (DemandPlan& demand : plan.demands) {
+    if (prng.Chance(400)) continue;
+    std::vector<size_t> others;
+    for (size_t i = 0; i < plan.saes.size(); ++i) {
+      if (i != demand.master && i != demand.slave) others.push_back(i);
+    }
+    for (uint64_t n = 1 + prng.Below(3); n > 0 && !others.empty(); --n) {
+      const size_t at = prng.Below(others.size());
+      demand.additional.push_back(others[at]);
+      others.erase(others.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+  }
+  plan.delivery.supply_wait =
+      Pick(prng, {Duration::Millis(800), Duration::Seconds(3), Duration::Seconds(15)});
+  plan.stream.supplies_under_way_max = Pick<uint32_t>(prng, {4, 64});
+  // Keys that nobody fetches fill a small table until they age.
+  plan.stream.supplies_max = Pick<uint32_t>(prng, {4, 4096, 4096, 4096});
+  plan.heals_multicasts = plan.stream.supplies_max > 4;
+}
+
 }  // namespace
 
 Plan Plan::Draw(uint64_t seed) {
@@ -145,6 +168,7 @@ Plan Plan::Draw(uint64_t seed) {
   plan.incident_interval_max = Duration::Seconds(Pick<int64_t>(prng, {20, 60, 120}));
   plan.delay_max = Duration::Millis(Pick<int64_t>(prng, {2, 20, 200}));
   plan.disk_max = Duration::Millis(Pick<int64_t>(prng, {1, 10, 100}));
+  DrawMulticasts(seed, plan);
   plan.fault_time = Duration::Seconds(600);
   plan.heal_time_max = Duration::Seconds(300);
   return plan;

@@ -31,6 +31,7 @@ struct DemandPlan {
   size_t slave = 0;
   Duration interval;
   bool any_size = false;
+  std::vector<size_t> additional = {};  // Slaves that some of its draws name besides.
 };
 
 // Everything that a seed decides before the first event.
@@ -48,6 +49,8 @@ struct Plan {
   Duration disk_max;                    // Of a commit, without a fault.
   Duration fault_time;
   Duration heal_time_max;
+  // After the faults some pairs must get keys with additional slaves.
+  bool heals_multicasts = true;
 
   // Common to all nodes.
   StreamConfig stream;

@@ -44,6 +44,9 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"hello_lost", "hellos of stream sources never arrive"},
     {"window_kept_over_restart", "what a receiver saw of a sender lasts over the sender's restart"},
     {"lease_tagged_by_its_pads", "requests for leases are tagged with the pads that they open"},
+    {"supply_answered_early", "the answer to a supply notice leaves before the notice is durable"},
+    {"supply_fetch_not_durable", "the store drops which slaves fetched a supplied key"},
+    {"supply_unconfirmed", "a master gets keys whose supply notices never arrive"},
 }};
 
 }  // namespace
@@ -62,6 +65,14 @@ std::optional<Bug> FindBug(absl::string_view name) {
 void Saboteur::OnEffects(size_t, Effects& effects) {
   if (Is(Bug::kReleaseBeforeSync)) {
     for (auto& held : effects.outputs) held.after = 0;
+  }
+  if (Is(Bug::kSupplyAnsweredEarly)) {
+    for (auto& held : effects.outputs) {
+      const auto* send = std::get_if<SendToPeer>(&held.output);
+      const auto* control = send ? std::get_if<RoutedControl>(&send->message) : nullptr;
+      const auto* stream = control ? std::get_if<StreamMessage>(&control->body) : nullptr;
+      if (stream && std::holds_alternative<SupplyAnswer>(*stream)) held.after = 0;
+    }
   }
   if (Is(Bug::kAnswerForgotten)) {
     std::erase_if(effects.outputs, [&](const Effects::Held& held) {
@@ -95,6 +106,14 @@ void Saboteur::OnBatch(size_t node, std::vector<Record>& batch) {
                                  if (auto* source = std::get_if<SourceRecord>(&stream);
                                      source && Is(Bug::kOffsetNotDurable)) {
                                    source->reserved.offset = 0;
+                                 }
+                                 if (Is(Bug::kSupplyFetchNotDurable)) {
+                                   auto* supply = std::get_if<SupplyRecord>(&stream);
+                                   if (supply) {
+                                     std::fill(supply->fetched.begin(), supply->fetched.end(), 0);
+                                   }
+                                   const auto* key = std::get_if<SupplyKeyRecord>(&stream);
+                                   return key != nullptr && !key->body;
                                  }
                                  auto* state = std::get_if<UnitStateRecord>(&stream);
                                  if (state && Is(Bug::kLeaseNotDurable)) state->leased = false;
@@ -269,6 +288,9 @@ bool Saboteur::OnOutgoing(size_t from, size_t to, KxMessage& message,
         std::holds_alternative<StreamLeaseRequest>(*stream)) {
       return false;
     }
+    if (stream && Is(Bug::kSupplyUnconfirmed) && std::holds_alternative<SupplyNotice>(*stream)) {
+      return false;
+    }
     const auto* hello = stream ? std::get_if<SourceHello>(stream) : nullptr;
     if (hello) sources_[hello->stream] = hello->source;
   }
@@ -303,6 +325,16 @@ std::vector<KxMessage> Saboteur::Answers(size_t from, size_t to, const KxMessage
     StreamLeaseAnswer answer{
         .stream = request->stream, .session = request->session, .number = request->number};
     const auto key = stream_keys_.find({request->stream, request->epoch});
+    if (key == stream_keys_.end()) return {};
+    answer.mac = HmacSha256(SecretBytes::CopyOf(key->second), LayoutOf(answer).bytes());
+    reply.body = answer;
+  } else if (const auto* notice = std::get_if<SupplyNotice>(stream);
+             notice && Is(Bug::kSupplyUnconfirmed)) {
+    SupplyAnswer answer{.stream = notice->stream,
+                        .session = notice->session,
+                        .number = notice->number,
+                        .outcome = SupplyOutcome::kStands};
+    const auto key = stream_keys_.find({notice->stream, notice->epoch});
     if (key == stream_keys_.end()) return {};
     answer.mac = HmacSha256(SecretBytes::CopyOf(key->second), LayoutOf(answer).bytes());
     reply.body = answer;

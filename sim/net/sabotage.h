@@ -47,6 +47,9 @@ enum class Bug : uint8_t {
   kHelloLost,
   kWindowKeptOverRestart,
   kLeaseTaggedByItsPads,
+  kSupplyAnsweredEarly,
+  kSupplyFetchNotDurable,
+  kSupplyUnconfirmed,
   kCount,
 };
 struct BugInfo {

@@ -116,6 +116,11 @@ RunResult World::Run() {
     }
   }
   if (!oracle_.violation()) oracle_.CheckBurn();
+  for (const Host& host : hosts_) {
+    if (!host.up()) continue;
+    const auto counters = host.core->Snapshot(Local(host)).counters;
+    if (counters.at("supply_keys_expired") > 0) oracle_.Probe("supplied_key_expired");
+  }
 
   result_.violation = oracle_.violation();
   result_.keys_delivered = oracle_.keys_delivered();
@@ -257,7 +262,9 @@ void World::Release(size_t node, Output output) {
                    for (const DeliveredKey& key : keys->keys) {
                      hash_.Bytes(key.id).Bytes(key.key.Expose(SecretAccess::ForSimulation()));
                    }
-                   if (request.draw) oracle_.OnDrawn(now_, *request.draw, *keys);
+                   if (request.draw) {
+                     oracle_.OnDrawn(now_, *request.draw, *keys, request.asked);
+                   }
                    if (request.fetch) oracle_.OnFetched(now_, *request.fetch, *keys);
                  }
                  request.done(std::move(answer.outcome));

@@ -144,6 +144,7 @@ class World {
   struct HealPair {
     size_t master = 0;
     size_t slave = 0;
+    std::optional<size_t> additional = {};
     bool done = false;
     std::string state = "not drawn";
   };
@@ -190,12 +191,14 @@ class World {
   void Ask(size_t node, Request request);
   void DemandTick(size_t demand);
   void DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bits, int tries);
-  void AfterDraw(const DemandPlan& demand, const KeyContainer& keys);
+  void AfterDraw(const DrawRequest& draw, const KeyContainer& keys);
+  void FetchDrawn(const SaeId& slave, const SaeId& master, const KeyContainer& keys);
   void FetchKeys(FetchRequest request, int tries, bool in_doubt);
   void FetchAgain(const KnownKey& key, int tries);
-  void Misbehave(const KnownKey& key);
+  void Misbehave(const DrawRequest& draw, KeyId id);
   void HealDraw(size_t pair);
   void HealFetch(size_t pair, FetchRequest request);
+  std::optional<size_t> AdditionalFor(size_t master, size_t slave) const;
   size_t HomeOf(const SaeId& sae) const;
 
   // world_faults.cc: incidents.

@@ -78,8 +78,13 @@ void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bit
   Request request;
   request.draw =
       DrawRequest{.caller = master, .slave = slave, .number = number, .size_bits = size_bits};
+  if (!demand.additional.empty() && prng_.Chance(500)) {
+    for (const size_t i : demand.additional) {
+      request.draw->additional_slaves.push_back(plan_.saes[i].id);
+    }
+  }
   request.lost = again;
-  request.done = [this, demand, again](Outcome<KeyContainer> outcome) {
+  request.done = [this, demand, again, draw = *request.draw](Outcome<KeyContainer> outcome) {
     if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
       oracle_.Probe("draw_ok");
       const auto link =
@@ -88,13 +93,13 @@ void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bit
       if (link && (now_ < links_[*link].dead_until[0] || now_ < links_[*link].dead_until[1])) {
         oracle_.Probe("draw_in_partition");
       }
-      AfterDraw(demand, *keys);
+      AfterDraw(draw, *keys);
       return;
     }
     const Refusal& refusal = std::get<Refusal>(outcome);
     Trace("  draw refused: " + refusal.message);
     if (refusal.kind == Refusal::Kind::kUnavailable) {
-      oracle_.Probe("draw_unavailable");
+      oracle_.Probe(draw.additional_slaves.empty() ? "draw_unavailable" : "multicast_unavailable");
       again();
     } else {
       oracle_.Probe("draw_refused");
@@ -103,13 +108,17 @@ void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bit
   Ask(home, std::move(request));
 }
 
-void World::AfterDraw(const DemandPlan& demand, const KeyContainer& keys) {
-  const SaeId master = plan_.saes[demand.master].id;
-  const SaeId slave = plan_.saes[demand.slave].id;
+void World::AfterDraw(const DrawRequest& draw, const KeyContainer& keys) {
   if (Faulty(Fault::kClientGone, 30)) {
     Count(Fault::kClientGone);
     return;  // The master never heard the key_IDs.
   }
+  if (prng_.Chance(60)) Misbehave(draw, keys.keys.front().id);
+  FetchDrawn(draw.slave, draw.caller, keys);
+  for (const SaeId& slave : draw.additional_slaves) FetchDrawn(slave, draw.caller, keys);
+}
+
+void World::FetchDrawn(const SaeId& slave, const SaeId& master, const KeyContainer& keys) {
   std::vector<FetchRequest> fetches;
   if (prng_.Chance(500)) {
     fetches.push_back({slave, master, {}});
@@ -117,7 +126,6 @@ void World::AfterDraw(const DemandPlan& demand, const KeyContainer& keys) {
   } else {
     for (const DeliveredKey& key : keys.keys) fetches.push_back({slave, master, {key.id}});
   }
-  if (prng_.Chance(60)) Misbehave({master, slave, keys.keys.front().id, now_});
   for (FetchRequest& fetch : fetches) {
     if (prng_.Chance(50)) continue;  // Never asked for.
     Duration wait = Duration::Millis(prng_.Between(5, 3000));
@@ -188,9 +196,9 @@ void World::FetchAgain(const KnownKey& key, int tries) {
 }
 
 // Somebody asks for what is not theirs.
-void World::Misbehave(const KnownKey& key) {
+void World::Misbehave(const DrawRequest& draw, KeyId id) {
   Request request;
-  size_t home = HomeOf(key.slave);
+  size_t home = HomeOf(draw.slave);
   request.lost = [] {};
   request.done = [this](Outcome<KeyContainer> outcome) {
     const auto* refusal = std::get_if<Refusal>(&outcome);
@@ -198,12 +206,13 @@ void World::Misbehave(const KnownKey& key) {
     if (refusal->kind == Refusal::Kind::kUnauthorized) oracle_.Probe("unauthorized_fetch_refused");
     if (refusal->kind == Refusal::Kind::kNotFound) oracle_.Probe("unknown_key_refused");
   };
-  KeyId id = key.id;
-  SaeId caller = key.slave;
+  SaeId caller = draw.slave;
   if (prng_.Chance(700)) {
     std::vector<SaeId> others;
     for (const SaePlan& sae : plan_.saes) {
-      if (sae.id != key.slave && sae.id != key.master) others.push_back(sae.id);
+      const auto& more = draw.additional_slaves;
+      const bool named = std::find(more.begin(), more.end(), sae.id) != more.end();
+      if (sae.id != draw.slave && sae.id != draw.caller && !named) others.push_back(sae.id);
     }
     if (others.empty()) return;
     caller = others[prng_.Below(others.size())];
@@ -215,11 +224,23 @@ void World::Misbehave(const KnownKey& key) {
   } else {
     id[prng_.Below(id.size())] ^= 0x04;
   }
-  request.fetch = FetchRequest{caller, key.master, {id}};
+  request.fetch = FetchRequest{caller, draw.caller, {id}};
   Ask(home, std::move(request));
 }
 
 // ---- After the faults: every pair gets a key.
+
+// Of a third home, if there is one.
+std::optional<size_t> World::AdditionalFor(size_t master, size_t slave) const {
+  std::optional<size_t> found;
+  for (size_t i = 0; i < plan_.saes.size(); ++i) {
+    if (i == master || i == slave) continue;
+    const size_t node = plan_.saes[i].node;
+    if (node != plan_.saes[master].node && node != plan_.saes[slave].node) return i;
+    found = i;
+  }
+  return found;
+}
 
 void World::HealDraw(size_t index) {
   HealPair& pair = heal_[index];
@@ -231,6 +252,7 @@ void World::HealDraw(size_t index) {
   };
   Request request;
   request.draw = DrawRequest{.caller = master.id, .slave = slave.id};
+  if (pair.additional) request.draw->additional_slaves = {plan_.saes[*pair.additional].id};
   request.lost = [again] { again("the master's node is down"); };
   request.done = [this, index, again, master, slave](Outcome<KeyContainer> outcome) {
     if (const auto* refusal = std::get_if<Refusal>(&outcome)) {
@@ -256,6 +278,11 @@ void World::HealFetch(size_t index, FetchRequest fetch) {
   request.done = [this, index, fetch, again](Outcome<KeyContainer> outcome) {
     const auto* refusal = std::get_if<Refusal>(&outcome);
     if (refusal == nullptr) {
+      const std::optional<size_t> more = heal_[index].additional;
+      if (more && plan_.saes[*more].id != fetch.caller) {
+        HealFetch(index, FetchRequest{plan_.saes[*more].id, fetch.master, fetch.key_ids});
+        return;
+      }
       heal_[index].done = true;
       ++healed_;
       return;

@@ -108,6 +108,7 @@ void World::StopFaults() {
       if (plan_.saes[m].node == plan_.saes[s].node) continue;
       heal_.push_back({m, s});
       const size_t index = heal_.size() - 1;
+      if (plan_.heals_multicasts && index % 5 == 0) heal_[index].additional = AdditionalFor(m, s);
       At(Duration::Millis(prng_.Between(10, 5000)), [this, index] { HealDraw(index); });
     }
   }

@@ -276,8 +276,9 @@ class Cli:
             raise ConnectionError(done.stderr)
         raise Failure(f"{' '.join(words[:2])}: exit {done.returncode}: {done.stderr}")
 
-    def draw(self, slave, number=1):
-        return self.ask("get", slave, "--number", str(number))
+    def draw(self, slave, number=1, additional=()):
+        more = [word for sae in additional for word in ("--additional", sae)]
+        return self.ask("get", slave, "--number", str(number), *more)
 
     def fetch(self, master, key_ids):
         return self.ask("fetch", master, *key_ids)

@@ -33,6 +33,8 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   out.failed_fetches_burst = delivery.failed_fetch_burst();
   out.failed_fetch_refill = Duration::Seconds(1) / delivery.failed_fetches_per_second();
   out.max_key_count = delivery.max_key_count();
+  out.max_sae_id_count = delivery.max_sae_id_count();
+  out.supply_wait = FromProto(delivery.supply_deadline());
   out.draw_wait = FromProto(delivery.request_deadline());
   // The other half is left to those that can be answered.
   out.draws_waiting_max = delivery.requests_pending_max() / 2;
@@ -49,6 +51,7 @@ StreamConfig StreamOf(const config::v1::Config& config) {
   out.retry = FromProto(config.lease().request_retry());
   out.lease_life = FromProto(config.lease().life());
   out.fetch_life = FromProto(config.delivery().fetch_life());
+  out.supplies_max = config.delivery().supplied_keys_max();
   return out;
 }
 

@@ -88,8 +88,7 @@ class StreamDestination {
 
   const DestinationCounters& counters() const { return counters_; }
   uint64_t unfetched_bytes() const;
-  // Keys of supply notices that were dropped before all their slaves got them.
-  uint64_t burnt_supplies() const { return supplies_.burnt_keys(); }
+  const SupplyTable& supplies() const { return supplies_; }
 
  private:
   struct Unit {

@@ -144,7 +144,9 @@ void SupplyTable::DropAll(StreamOutbox& out) {
 bool SupplyTable::DropExpired(Instant now, StreamOutbox& out) {
   bool any = false;
   while (!by_age_.empty() && by_age_.begin()->first <= now) {
-    Drop(entries_.find(by_age_.begin()->second), out);
+    const auto it = entries_.find(by_age_.begin()->second);
+    if (!it->second.used()) ++expired_keys_;
+    Drop(it, out);
     any = true;
   }
   return any;

@@ -67,8 +67,9 @@ class SupplyTable {
   std::optional<Instant> NextExpiry() const;
 
   size_t size() const { return entries_.size(); }
-  // Keys dropped before all slaves got them.
+  // Keys dropped before all slaves got them; of these, by their age.
   uint64_t burnt_keys() const { return burnt_keys_; }
+  uint64_t expired_keys() const { return expired_keys_; }
 
  private:
   struct Entry {
@@ -92,6 +93,7 @@ class SupplyTable {
   std::set<std::pair<Instant, KeyId>> used_up_;  // Those that all slaves got.
   std::set<KeyId> old_;
   uint64_t burnt_keys_ = 0;
+  uint64_t expired_keys_ = 0;
 };
 
 }  // namespace keyhop

@@ -251,6 +251,18 @@ TEST_F(CliTest, ExitsWith5WithoutConnection) {
   EXPECT_EQ(port_.keys_drawn(), 0u);
 }
 
+TEST_F(CliTest, NamesAdditionalSlavesWhoFetchTheSameKey) {
+  const Ran got = As("alice", {"--json", "key", "get", "--additional", "carol", "bob"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  const std::string id = got.out.substr(20, 36);
+  for (const char* slave : {"bob", "carol"}) {
+    const Ran fetched = As(slave, {"--json", "key", "fetch", "alice", id});
+    EXPECT_EQ(fetched.code, 0) << fetched.err;
+    EXPECT_TRUE(fetched.out == got.out) << slave;
+  }
+  EXPECT_EQ(As("alice", {"key", "get", "bob", "--additional", "nobody"}).code, 3);
+}
+
 TEST_F(CliTest, ExitsWith2OnWrongUsage) {
   EXPECT_EQ(Run({}).code, 2);
   EXPECT_EQ(Run({"nonsense"}).code, 2);

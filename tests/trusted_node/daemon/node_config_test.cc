@@ -46,6 +46,9 @@ delivery:
   failed_fetches_per_second: 4
   requests_pending_max: 50
   request_deadline: 700ms
+  max_sae_id_count: 9
+  supply_deadline: 800ms
+  supplied_keys_max: 77
   fetch_life: 2h
 lease:
   life: 3h
@@ -101,6 +104,9 @@ TEST_F(NodeConfigTest, EveryFieldOfTheCoreHasItsEffect) {
   EXPECT_EQ(node->delivery.min_key_size_bits, 64u);
   EXPECT_EQ(node->delivery.max_key_size_bits, 1024u);
   EXPECT_EQ(node->delivery.max_keys_per_request, 12u);
+  EXPECT_EQ(node->delivery.max_sae_id_count, 9u);
+  EXPECT_EQ(node->delivery.supply_wait, Duration::Millis(800));
+  EXPECT_EQ(node->stream.supplies_max, 77u);
   EXPECT_EQ(node->delivery.max_key_count, 9000u);
   EXPECT_EQ(node->delivery.failed_fetches_burst, 21u);
   EXPECT_EQ(node->delivery.failed_fetch_refill, Duration::Millis(250));

@@ -46,6 +46,7 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   uint64_t supplies_taken = 0;
   uint64_t supplies_refused = 0;
   uint64_t supplies_burnt = 0;
+  uint64_t supplies_expired = 0;
   for (const auto& [source, end] : destinations) {
     snapshot.served_streams += end->serving() ? 1 : 0;
     failed_checks += end->counters().failed_checks;
@@ -53,11 +54,13 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
     burnt += end->counters().burnt_bytes;
     supplies_taken += end->counters().supplies_taken;
     supplies_refused += end->counters().supplies_refused;
-    supplies_burnt += end->burnt_supplies();
+    supplies_burnt += end->supplies().burnt_keys();
+    supplies_expired += end->supplies().expired_keys();
   }
   snapshot.counters["supply_notices_taken"] = supplies_taken;
   snapshot.counters["supply_notices_refused"] = supplies_refused;
   snapshot.counters["supply_keys_burnt"] = supplies_burnt;
+  snapshot.counters["supply_keys_expired"] = supplies_expired;
   snapshot.counters["stream_burnt_bytes"] = burnt;
   snapshot.counters["segments_failed_checks"] = failed_checks;
   snapshot.counters["segments_dropped"] = dropped;

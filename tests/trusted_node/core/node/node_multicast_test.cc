@@ -204,9 +204,9 @@ TEST_F(NodeMulticastTest, ANoticeWhoseCancelIsLostGoesWithItsAge) {
   };
   ask();
   world.Run(Duration::Seconds(20));
-  EXPECT_EQ(world.Snapshot("c").counters["supply_keys_burnt"], 0u);
+  EXPECT_EQ(world.Snapshot("c").counters["supply_keys_expired"], 0u);
   world.Run(Duration::Seconds(20));
-  EXPECT_EQ(world.Snapshot("c").counters["supply_keys_burnt"], 2u);  // The one not fetched too.
+  EXPECT_EQ(world.Snapshot("c").counters["supply_keys_expired"], 2u);  // The one not fetched too.
 }
 
 TEST_F(NodeMulticastTest, ATableThatIsFullRefusesAndKeepsWhatStands) {
