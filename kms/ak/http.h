@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <ctime>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,9 +22,18 @@ struct HttpRequest {
   std::string method;  // "GET", as sent.
   std::string target;  // Path and query, still URL-encoded.
   std::string body;
+  std::optional<std::string> idempotency_key = {};  // The header of that name, as sent.
   // Who the client's certificate says it is; the error if no rule finds an ID in it.
   absl::StatusOr<std::string> caller;
 };
+
+// For each header of that name. Several of them are no key that anybody meant: joined by a line
+// break they are refused.
+inline void AddIdempotencyKey(absl::string_view value, HttpRequest& request) {
+  std::string& key = request.idempotency_key ? * request.idempotency_key += '\n'
+                                             : request.idempotency_key.emplace();
+  key.append(value.data(), value.size());
+}
 
 struct HttpAnswer {
   int status = 200;

@@ -44,6 +44,9 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"hello_lost", "hellos of stream sources never arrive"},
     {"window_kept_over_restart", "what a receiver saw of a sender lasts over the sender's restart"},
     {"lease_tagged_by_its_pads", "requests for leases are tagged with the pads that they open"},
+    {"answer_not_recorded", "the store drops what was answered under idempotency keys"},
+    {"answer_before_record", "the gate lets keys go before their writes are durable"},
+    {"idempotency_key_dropped", "the front end loses the idempotency keys of some requests"},
 }};
 
 }  // namespace
@@ -62,6 +65,11 @@ std::optional<Bug> FindBug(absl::string_view name) {
 void Saboteur::OnEffects(size_t, Effects& effects) {
   if (Is(Bug::kReleaseBeforeSync)) {
     for (auto& held : effects.outputs) held.after = 0;
+  }
+  if (Is(Bug::kAnswerBeforeRecord)) {
+    for (auto& held : effects.outputs) {
+      if (std::holds_alternative<KeysAnswered>(held.output)) held.after = 0;
+    }
   }
   if (Is(Bug::kAnswerForgotten)) {
     std::erase_if(effects.outputs, [&](const Effects::Held& held) {
@@ -85,6 +93,7 @@ void Saboteur::OnBatch(size_t node, std::vector<Record>& batch) {
   if (Is(Bug::kDiskLosesBatches)) std::swap(batch, held_back_[node]);
   std::erase_if(batch, [&](Record& record) {
     return std::visit(Overload{[&](NodeRecord&) { return Is(Bug::kIncarnationRepeats); },
+                               [&](IdempotencyRecord&) { return Is(Bug::kAnswerNotRecorded); },
                                [&](LinkRecordVariant& link) {
                                  if (!Is(Bug::kMarksNotDurable)) return false;
                                  if (auto* book = std::get_if<BookRecord>(&link)) book->mark = 0;
@@ -114,6 +123,10 @@ void Saboteur::OnTornBatch(std::vector<Record>& batch) {
 }
 
 void Saboteur::OnCrash(size_t node) { held_back_.erase(node); }
+
+void Saboteur::OnDraw(DrawRequest& request) {
+  if (Is(Bug::kIdempotencyKeyDropped) && ++count_ % 3 == 0) request.idempotency_key.reset();
+}
 
 void Saboteur::OnFetch(FetchRequest& request) {
   if (!Is(Bug::kCallerFromBody) || request.key_ids.empty()) return;

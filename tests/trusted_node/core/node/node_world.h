@@ -52,6 +52,7 @@ class NodeWorld {
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
   std::map<uint64_t, absl::Status> switched;
+  bool alarms_expected = false;
   uint64_t frames = 0;  // Relay frames that left any node.
 
  private:
