@@ -27,12 +27,16 @@ struct HttpRequest {
   absl::StatusOr<std::string> caller;
 };
 
-// For each header of that name. Several of them are no key that anybody meant: joined by a line
-// break they are refused.
-inline void AddIdempotencyKey(absl::string_view value, HttpRequest& request) {
-  std::string& key = request.idempotency_key ? * request.idempotency_key += '\n'
-                                             : request.idempotency_key.emplace();
-  key.append(value.data(), value.size());
+// From the headers of a request. Several of that name are no key that anybody meant: joined by a
+// line break they are refused.
+template <typename Fields>
+void ReadIdempotencyKey(const Fields& fields, HttpRequest& request) {
+  const auto found = fields.equal_range("Idempotency-Key");
+  for (auto it = found.first; it != found.second; ++it) {
+    std::string& key = request.idempotency_key ? * request.idempotency_key += '\n'
+                                               : request.idempotency_key.emplace();
+    key.append(it->value().data(), it->value().size());
+  }
 }
 
 struct HttpAnswer {

@@ -226,9 +226,7 @@ Task<bool> Connection::ServeOne() {
   HttpRequest request;
   request.method = std::string(parser.get().method_string());
   request.target = std::string(parser.get().target());
-  const auto keys = parser.get().equal_range("Idempotency-Key");
-  for (auto it = keys.first; it != keys.second; ++it)
-    AddIdempotencyKey({it->value().data(), it->value().size()}, request);
+  ReadIdempotencyKey(parser.get(), request);
   request.body = std::move(parser.get().body());
   request.caller = Caller();
   deadline_ = Clock::time_point::max();  // The handler has its own.
