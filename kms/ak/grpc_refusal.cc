@@ -27,6 +27,8 @@ KindText Tell(Refusal::Kind kind) {
       return {grpc::StatusCode::NOT_FOUND, "not-found", "NOT_FOUND"};
     case Refusal::Kind::kUnauthorized:
       return {grpc::StatusCode::PERMISSION_DENIED, "unauthorized", "UNAUTHORIZED"};
+    case Refusal::Kind::kOtherRequest:
+      return {grpc::StatusCode::INVALID_ARGUMENT, "other-request", "OTHER_REQUEST"};
     case Refusal::Kind::kUnavailable:
       return {grpc::StatusCode::UNAVAILABLE, "unavailable", "UNAVAILABLE"};
     case Refusal::Kind::kExhausted:

@@ -76,6 +76,18 @@ std::function<void(Outcome<Result>)> Answering(Context* context, Reactor* reacto
   };
 }
 
+// The metadata `idempotency-key`. Several of them are no key that anybody meant: with a line break
+// it is refused.
+std::optional<std::string> IdempotencyKeyOf(const Context& context) {
+  std::optional<std::string> key;
+  const auto found = context.client_metadata().equal_range("idempotency-key");
+  for (auto it = found.first; it != found.second; ++it) {
+    if (key) *key += '\n';
+    key = key.value_or("") + std::string(it->second.data(), it->second.size());
+  }
+  return key;
+}
+
 class DeliveryService final : public pb::KeyDelivery::CallbackService {
  public:
   DeliveryService(DeliveryPort& port, GrpcPeerReader peer) : port_(port), peer_(std::move(peer)) {
@@ -106,6 +118,7 @@ class DeliveryService final : public pb::KeyDelivery::CallbackService {
     }
     draw.call = call;
     draw.wait_max = PatienceOf(*context);
+    draw.idempotency_key = IdempotencyKeyOf(*context);
     port_.Draw(std::move(draw), Answering<KeyContainer>(context, reactor, answer));
     return reactor;
   }
@@ -134,6 +147,7 @@ class DeliveryService final : public pb::KeyDelivery::CallbackService {
       Refuse(context, reactor, *refusal);
       return reactor;
     }
+    fetch.idempotency_key = IdempotencyKeyOf(*context);
     port_.Fetch(std::move(fetch), Answering<KeyContainer>(context, reactor, answer));
     return reactor;
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <ctime>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,9 +22,22 @@ struct HttpRequest {
   std::string method;  // "GET", as sent.
   std::string target;  // Path and query, still URL-encoded.
   std::string body;
+  std::optional<std::string> idempotency_key = {};  // The header of that name, as sent.
   // Who the client's certificate says it is; the error if no rule finds an ID in it.
   absl::StatusOr<std::string> caller;
 };
+
+// From the headers of a request. Several of that name are no key that anybody meant: joined by a
+// line break they are refused.
+template <typename Fields>
+void ReadIdempotencyKey(const Fields& fields, HttpRequest& request) {
+  const auto found = fields.equal_range("Idempotency-Key");
+  for (auto it = found.first; it != found.second; ++it) {
+    std::string& key = request.idempotency_key ? * request.idempotency_key += '\n'
+                                               : request.idempotency_key.emplace();
+    key.append(it->value().data(), it->value().size());
+  }
+}
 
 struct HttpAnswer {
   int status = 200;

@@ -226,6 +226,7 @@ Task<bool> Connection::ServeOne() {
   HttpRequest request;
   request.method = std::string(parser.get().method_string());
   request.target = std::string(parser.get().target());
+  ReadIdempotencyKey(parser.get(), request);
   request.body = std::move(parser.get().body());
   request.caller = Caller();
   deadline_ = Clock::time_point::max();  // The handler has its own.

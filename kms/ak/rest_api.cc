@@ -21,6 +21,8 @@ int StatusCode(Refusal::Kind kind) {
       return 400;
     case Refusal::Kind::kUnauthorized:
       return 401;
+    case Refusal::Kind::kOtherRequest:
+      return 422;
     case Refusal::Kind::kUnavailable:
     case Refusal::Kind::kExhausted:
     case Refusal::Kind::kInternal:
@@ -89,12 +91,14 @@ void RestApi::Handle(HttpRequest request, HttpDone done) {
         get ? ReadDrawQuery(parts.query, std::move(caller), std::move(target.sae))
             : ReadDrawBody(request.body, std::move(caller), std::move(target.sae));
     if (const auto* refusal = std::get_if<Refusal>(&draw)) return done(RefusalAnswer(*refusal));
+    std::get<DrawRequest>(draw).idempotency_key = std::move(request.idempotency_key);
     return port_.Draw(std::get<DrawRequest>(std::move(draw)), on_keys);
   }
   Outcome<FetchRequest> fetch =
       get ? ReadFetchQuery(parts.query, std::move(caller), std::move(target.sae))
           : ReadFetchBody(request.body, std::move(caller), std::move(target.sae));
   if (const auto* refusal = std::get_if<Refusal>(&fetch)) return done(RefusalAnswer(*refusal));
+  std::get<FetchRequest>(fetch).idempotency_key = std::move(request.idempotency_key);
   port_.Fetch(std::get<FetchRequest>(std::move(fetch)), on_keys);
 }
 

@@ -7,8 +7,9 @@
 namespace keyhop {
 
 // ETSI GS QKD 014 V1.1.1 §5 as a function of HTTP requests: paths, verbs, status codes, bodies.
-// Where the standard is silent: 404 for another path, 405 with Allow for another verb, 503 always
-// with Retry-After. A body is read as JSON whatever its Content-Type says.
+// Where the standard is silent: 404 for another path, 405 with Allow for another verb, 422 for an
+// Idempotency-Key of another request, 503 always with Retry-After. A body is read as JSON whatever
+// its Content-Type says.
 //
 // Thread-safe.
 class RestApi {
@@ -22,7 +23,8 @@ class RestApi {
   DeliveryPort& port_;
 };
 
-// 400, 401 or 503 with the error body and, with 503, Retry-After in whole seconds (at least 1).
+// 400, 401, 422 or 503 with the error body and, with 503, Retry-After in whole seconds (at least
+// 1).
 HttpAnswer RefusalAnswer(const Refusal& refusal);
 
 }  // namespace keyhop

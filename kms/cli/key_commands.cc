@@ -72,6 +72,13 @@ int PrintKeys(const Options& options, pb::KeyContainer& answer) {
   return kDone;
 }
 
+void Prepare(const Options& options, const Connection& node, grpc::ClientContext& context) {
+  node.SetDeadline(context);
+  if (!options.idempotency_key.empty()) {
+    context.AddMetadata("idempotency-key", options.idempotency_key);
+  }
+}
+
 }  // namespace
 
 int RunKeyGet(const Options& options, const Connection& node) {
@@ -83,7 +90,7 @@ int RunKeyGet(const Options& options, const Connection& node) {
     request.add_additional_slave_sae_ids(sae);
   pb::KeyContainer answer;
   grpc::ClientContext context;
-  node.SetDeadline(context);
+  Prepare(options, node, context);
   const grpc::Status status =
       pb::KeyDelivery::NewStub(node.channel())->GetKey(&context, request, &answer);
   if (!status.ok()) return node.Finish(status, context);
@@ -96,7 +103,7 @@ int RunKeyFetch(const Options& options, const Connection& node) {
   for (const std::string& id : options.key_ids) request.add_key_ids()->set_key_id(id);
   pb::KeyContainer answer;
   grpc::ClientContext context;
-  node.SetDeadline(context);
+  Prepare(options, node, context);
   const grpc::Status status =
       pb::KeyDelivery::NewStub(node.channel())->GetKeyWithKeyIds(&context, request, &answer);
   if (!status.ok()) return node.Finish(status, context);

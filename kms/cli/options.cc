@@ -92,6 +92,12 @@ void AddKeyCommands(CLI::App& app, Options& o) {
                                "Fetch keys that MASTER drew for you, each once; all or none");
   fetch->add_option("MASTER", o.sae, "SAE that drew the keys")->required();
   fetch->add_option("ID", o.key_ids, "Their key_IDs")->required();
+  for (CLI::App* command : {get, fetch}) {
+    command
+        ->add_option("--idempotency-key", o.idempotency_key,
+                     "Asked again under the same text, the node gives the same answer")
+        ->type_name("TEXT");
+  }
 }
 
 void AddOperatorCommands(CLI::App& app, Options& o) {

@@ -33,6 +33,7 @@ struct Options {
   std::optional<uint64_t> size_bits;
   std::vector<std::string> additional_slaves;
   std::vector<std::string> key_ids;
+  std::string idempotency_key;
   std::string link;
 };
 

@@ -61,6 +61,10 @@ std::string KeyOf(const SupplyRecord& r) {
 std::string KeyOf(const DirectoryRecord& r) { return (Key('D') << r.sae.value).str(); }
 std::string KeyOf(const RoutingRecord&) { return Key('R').str(); }
 std::string KeyOf(const LinkDownRecord& r) { return (Key('o') << r.link.value).str(); }
+std::string KeyOf(const IdempotencyRecord& r) {
+  return (Key('i') << r.caller.value << r.key).str();
+}
+std::string KeyOf(const RunTimeRecord&) { return Key('t').str(); }
 
 bool Erases(const PadRecord& r) { return !r.bytes.has_value(); }
 bool Erases(const EpochRecord& r) { return !r.keys.has_value(); }
@@ -71,6 +75,7 @@ bool Erases(const SupplyKeyRecord& r) { return !r.body.has_value(); }
 bool Erases(const SupplyRecord& r) { return r.erased; }
 bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
+bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
 template <typename T>
 bool Erases(const T&) {
   return false;
@@ -85,6 +90,9 @@ EpochRecord Copy(const EpochRecord& r) { return {r.stream, r.at_source, r.number
 SourceSegmentRecord Copy(const SourceSegmentRecord& r) { return {r.stream, r.at, Copy(r.body)}; }
 UnitBodyRecord Copy(const UnitBodyRecord& r) { return {r.stream, r.at, Copy(r.body)}; }
 SupplyKeyRecord Copy(const SupplyKeyRecord& r) { return {r.stream, r.id, Copy(r.body)}; }
+IdempotencyRecord Copy(const IdempotencyRecord& r) {
+  return {r.caller, r.key, r.request_hash, r.ends, Copy(r.answer)};
+}
 template <typename T>
 T Copy(const T& r) {
   return r;
@@ -117,7 +125,7 @@ Record CopyRecord(const Record& record) {
                [](const StreamRecord& stream) -> Record {
                  return std::visit([](const auto& r) { return StreamRecord(Copy(r)); }, stream);
                },
-               [](const auto& other) -> Record { return other; }},
+               [](const auto& other) -> Record { return Copy(other); }},
       record);
 }
 

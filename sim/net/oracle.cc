@@ -314,9 +314,31 @@ void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
   if (segments.size() > 1) Probe("key_spans_segments");
 }
 
+bool Oracle::IsRetry(Instant now, const SaeId& caller, const std::optional<std::string>& key,
+                     const KeyContainer& container) {
+  if (!key) return false;
+  std::vector<KeyId> ids;
+  for (const DeliveredKey& delivered : container.keys) ids.push_back(delivered.id);
+  const auto found = retries_.OnAnswer(now, HomeOf(caller), caller, *key, std::move(ids));
+  if (found.wrong) Violate("G2", *found.wrong);
+  if (found.kind == RetryWatch::Kind::kFirst) return false;
+  if (found.kind == RetryWatch::Kind::kUncertain) return true;
+  Probe(found.kind == RetryWatch::Kind::kRepeated ? "answer_repeated"
+                                                  : "answer_repeated_after_start");
+  for (const DeliveredKey& delivered : container.keys) {
+    const auto drawn = keys_.find(delivered.id);
+    const auto bytes = delivered.key.Expose(SecretAccess::ForSimulation());
+    if (drawn == keys_.end() || !std::equal(bytes.begin(), bytes.end(), drawn->second.bytes.begin(),
+                                            drawn->second.bytes.end())) {
+      Violate("G1", "key " + FormatUuid(delivered.id) + " is repeated with other bytes");
+    }
+  }
+  return true;
+}
+
 void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& container,
                      std::optional<Instant> asked) {
-  if (!watching_) return;
+  if (!watching_ || IsRetry(now, request.caller, request.idempotency_key, container)) return;
   const uint64_t bits = request.size_bits.value_or(plan_.delivery.key_size_bits);
   if (container.keys.size() != request.number) {
     return Violate("G2", "a draw gave another number of keys than was asked for");
@@ -348,8 +370,8 @@ void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer
   }
 }
 
-void Oracle::OnFetched(Instant, const FetchRequest& request, const KeyContainer& container) {
-  if (!watching_) return;
+void Oracle::OnFetched(Instant now, const FetchRequest& request, const KeyContainer& container) {
+  if (!watching_ || IsRetry(now, request.caller, request.idempotency_key, container)) return;
   if (container.keys.size() != request.key_ids.size()) {
     return Violate("G2", "a fetch gave another number of keys than was asked for");
   }
@@ -419,9 +441,18 @@ void Oracle::OnFetchRefused(Instant now, const FetchRequest& request, const Refu
 
 // ---- The world's faults.
 
-void Oracle::OnStarted(Instant, size_t node) { ++starts_[node]; }
-void Oracle::OnCrashed(Instant, size_t) { ++incidents_; }
-void Oracle::OnImageRestored(size_t node) { restored_.insert(node); }
+void Oracle::OnStarted(Instant now, size_t node) {
+  ++starts_[node];
+  retries_.OnStarted(now, node);
+}
+void Oracle::OnCrashed(Instant now, size_t node) {
+  ++incidents_;
+  retries_.OnCrashed(now, node);
+}
+void Oracle::OnImageRestored(size_t node, bool known) {
+  restored_.insert(node);
+  retries_.OnImageRestored(node, known);
+}
 
 void Oracle::CheckBurn() {
   if (!watching_) return;

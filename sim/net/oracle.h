@@ -20,6 +20,7 @@
 #include "sim/net/lease_watch.h"
 #include "sim/net/pad_truth.h"
 #include "sim/net/plan.h"
+#include "sim/net/retry_watch.h"
 #include "trusted_node/core/node/messages.h"
 
 namespace keyhop::sim {
@@ -42,7 +43,11 @@ enum class Watch : uint8_t { kEverything, kTraceOnly };
 class Oracle {
  public:
   Oracle(const Plan& plan, const PadTruth& truth, Watch watch = Watch::kEverything)
-      : plan_(plan), truth_(truth), watching_(watch == Watch::kEverything), leases_(plan) {}
+      : plan_(plan),
+        truth_(truth),
+        watching_(watch == Watch::kEverything),
+        leases_(plan),
+        retries_(plan.IdempotencyWindow()) {}
 
   // A node let `message` out towards a neighbour (whatever the network then does to it).
   void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);
@@ -55,7 +60,8 @@ class Oracle {
                       bool in_doubt);
   void OnStarted(Instant now, size_t node);
   void OnCrashed(Instant now, size_t node);
-  void OnImageRestored(size_t node);
+  // `known`: as of RetryWatch.
+  void OnImageRestored(size_t node, bool known);
   // A fault hit one message, or a transport: what may cost a segment each.
   void OnMessageFault() { ++burn_allowed_; }
   void OnTransportFault() { ++incidents_; }
@@ -110,6 +116,9 @@ class Oracle {
   void ScanForSecrets(const KxMessage& message);
   void LearnSecret(std::span<const uint8_t> bytes);
   void CheckContent(const KeyId& id, const DrawnKey& key);
+  // Whether this is the same delivery as an earlier one, under an idempotency key.
+  bool IsRetry(Instant now, const SaeId& caller, const std::optional<std::string>& key,
+               const KeyContainer& container);
   size_t HomeOf(const SaeId& sae) const;
 
   const Plan& plan_;
@@ -120,6 +129,7 @@ class Oracle {
 
   std::map<std::tuple<size_t, BookId, uint64_t>, std::vector<bool>> used_;
   LeaseWatch leases_;
+  RetryWatch retries_;
   std::map<RelayId, Relay> relays_;
   std::map<std::tuple<StreamId, uint64_t>, std::map<uint64_t, uint64_t>> sent_ranges_;
   std::map<StreamId, uint64_t> openings_;

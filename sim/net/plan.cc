@@ -194,6 +194,10 @@ std::optional<size_t> Plan::FindNode(const NodeId& id) const {
   return static_cast<size_t>(it - nodes.begin());
 }
 
+Duration Plan::IdempotencyWindow() const {
+  return Duration::Seconds(30 + static_cast<int64_t>(seed % 3) * 30);
+}
+
 NodeConfig Plan::ConfigOf(size_t node) const {
   NodeConfig config;
   config.self = nodes[node];
@@ -206,6 +210,8 @@ NodeConfig Plan::ConfigOf(size_t node) const {
   // By the seed alone: these must not move what else it draws.
   config.delivery.draw_wait = Duration::Seconds(static_cast<int64_t>(seed % 3));
   if (seed % 4 == 1) config.lease_memory_bytes_max = 16 * 1024;
+  config.delivery.idempotency_window = IdempotencyWindow();
+  if (seed % 5 == 2) config.delivery.idempotency_open_max = 2;
   for (const SaePlan& sae : saes) {
     if (sae.node == node) config.routing.saes.push_back(sae.id);
   }

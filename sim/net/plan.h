@@ -62,6 +62,7 @@ struct Plan {
 
   static Plan Draw(uint64_t seed);
   NodeConfig ConfigOf(size_t node) const;
+  Duration IdempotencyWindow() const;
   // The pre-shared key of link `index`.
   SecretBytes LinkKey(size_t index) const;
   // Index of the link between two nodes; there is at most one.

@@ -61,6 +61,9 @@ constexpr const char* kProbeNames[] = {
     "used_key_refused",
     "unauthorized_fetch_refused",
     "unknown_key_refused",
+    "answer_repeated",
+    "answer_repeated_after_start",
+    "other_request_refused",
 };
 
 // One line, fields separated by tabs; texts of violations have none.

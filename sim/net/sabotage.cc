@@ -47,6 +47,9 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"supply_answered_early", "the answer to a supply notice leaves before the notice is durable"},
     {"supply_fetch_not_durable", "the store drops which slaves fetched a supplied key"},
     {"supply_unconfirmed", "a master gets keys whose supply notices never arrive"},
+    {"answer_not_recorded", "the store drops what was answered under idempotency keys"},
+    {"answer_before_record", "the gate lets keys go before their writes are durable"},
+    {"idempotency_key_dropped", "the front end loses the idempotency keys of some requests"},
 }};
 
 }  // namespace
@@ -74,6 +77,11 @@ void Saboteur::OnEffects(size_t, Effects& effects) {
       if (stream && std::holds_alternative<SupplyAnswer>(*stream)) held.after = 0;
     }
   }
+  if (Is(Bug::kAnswerBeforeRecord)) {
+    for (auto& held : effects.outputs) {
+      if (std::holds_alternative<KeysAnswered>(held.output)) held.after = 0;
+    }
+  }
   if (Is(Bug::kAnswerForgotten)) {
     std::erase_if(effects.outputs, [&](const Effects::Held& held) {
       return held.after != 0 && std::holds_alternative<KeysAnswered>(held.output) &&
@@ -96,6 +104,7 @@ void Saboteur::OnBatch(size_t node, std::vector<Record>& batch) {
   if (Is(Bug::kDiskLosesBatches)) std::swap(batch, held_back_[node]);
   std::erase_if(batch, [&](Record& record) {
     return std::visit(Overload{[&](NodeRecord&) { return Is(Bug::kIncarnationRepeats); },
+                               [&](IdempotencyRecord&) { return Is(Bug::kAnswerNotRecorded); },
                                [&](LinkRecordVariant& link) {
                                  if (!Is(Bug::kMarksNotDurable)) return false;
                                  if (auto* book = std::get_if<BookRecord>(&link)) book->mark = 0;
@@ -133,6 +142,10 @@ void Saboteur::OnTornBatch(std::vector<Record>& batch) {
 }
 
 void Saboteur::OnCrash(size_t node) { held_back_.erase(node); }
+
+void Saboteur::OnDraw(DrawRequest& request) {
+  if (Is(Bug::kIdempotencyKeyDropped) && ++count_ % 3 == 0) request.idempotency_key.reset();
+}
 
 void Saboteur::OnFetch(FetchRequest& request) {
   if (!Is(Bug::kCallerFromBody) || request.key_ids.empty()) return;

@@ -50,6 +50,9 @@ enum class Bug : uint8_t {
   kSupplyAnsweredEarly,
   kSupplyFetchNotDurable,
   kSupplyUnconfirmed,
+  kAnswerNotRecorded,
+  kAnswerBeforeRecord,
+  kIdempotencyKeyDropped,
   kCount,
 };
 struct BugInfo {
@@ -81,7 +84,8 @@ class Saboteur {
   std::vector<KxMessage> Answers(size_t from, size_t to, const KxMessage& message);
   // A message as it arrives. False: it does not.
   bool OnIncoming(size_t from, size_t to, KxMessage& message);
-  // A fetch as the front end hands it on, and keys as it gives them out.
+  // A request as the front end hands it on, and keys as it gives them out.
+  void OnDraw(DrawRequest& request);
   void OnFetch(FetchRequest& request);
   void OnAnswer(const std::optional<DrawRequest>& draw, KeyContainer& keys);
 

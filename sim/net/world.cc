@@ -34,7 +34,8 @@ World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std
       oracle_(plan_, truth_, watch),
       saboteur_(bug, plan_, truth_),
       trace_(std::move(trace)),
-      prng_(Prng::Mix(seed, 2)) {
+      prng_(Prng::Mix(seed, 2)),
+      retry_prng_(Prng::Mix(seed, 3)) {
   hosts_.resize(plan_.nodes.size());
   links_.resize(plan_.links.size());
   if (saboteur_.Is(Bug::kModuleRepeatsRun)) truth_.RepeatRuns();
@@ -355,7 +356,7 @@ void World::ReallyCrash(size_t node) {
       restored_to_ = image.taken;
       host_restored_ = node;
       Count(Fault::kOldImage);
-      oracle_.OnImageRestored(node);
+      oracle_.OnImageRestored(node, NeighboursKnowMore(node, image.disk));
       break;
     }
   }
@@ -393,6 +394,27 @@ bool World::MayRestore(size_t node, const Disk::Image& image) const {
     if (seen == source.image().end() ||
         std::get<SourceRecord>(std::get<StreamRecord>(*seen->second)).version_seen <=
             version_then) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether every neighbour would tell the node that it is older than itself, if that matters to what
+// it answered under idempotency keys: a draw is known to nobody else.
+bool World::NeighboursKnowMore(size_t node, const Disk::Image& image) const {
+  const Disk::Image& current = hosts_[node].disk.image();
+  for (const LinkPlan& link : plan_.links) {
+    if (link.a != node && link.b != node) continue;
+    const std::string key = RecordKey(LinkRecordVariant(LinkRecord{.link = link.id}));
+    const auto record = [&key](const Disk::Image& disk) {
+      const auto it = disk.find(key);
+      return it == disk.end() ? LinkRecord{}
+                              : std::get<LinkRecord>(std::get<LinkRecordVariant>(*it->second));
+    };
+    const uint64_t then = record(image).version;
+    const size_t peer = link.a == node ? link.b : link.a;
+    if (record(current).version != then && record(hosts_[peer].disk.image()).version_seen <= then) {
       return false;
     }
   }

@@ -165,6 +165,7 @@ class World {
   void Crash(size_t node, bool restore_image);
   void ReallyCrash(size_t node);
   bool MayRestore(size_t node, const Disk::Image& image) const;
+  bool NeighboursKnowMore(size_t node, const Disk::Image& image) const;
   void Trace(const std::string& line);
   void Count(Fault fault) { ++result_.faults[static_cast<size_t>(fault)]; }
   bool Faulty(Fault fault, uint32_t permille);
@@ -190,10 +191,13 @@ class World {
   // world_clients.cc: applications.
   void Ask(size_t node, Request request);
   void DemandTick(size_t demand);
-  void DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bits, int tries);
-  void AfterDraw(const DrawRequest& draw, const KeyContainer& keys);
   void FetchDrawn(const SaeId& slave, const SaeId& master, const KeyContainer& keys);
-  void FetchKeys(FetchRequest request, int tries, bool in_doubt);
+  void DrawFor(const DemandPlan& demand, DrawRequest draw, int tries);
+  void AfterDraw(const DrawRequest& draw, const KeyContainer& keys);
+  // An idempotency key for a request of `sae`, for some of them; others use the same ones.
+  std::optional<std::string> MaybeKeyed(const SaeId& sae);
+  // `asked_first`: when this request was asked for the first time.
+  void FetchKeys(FetchRequest request, int tries, bool in_doubt, Instant asked_first);
   void FetchAgain(const KnownKey& key, int tries);
   void Misbehave(const DrawRequest& draw, KeyId id);
   void HealDraw(size_t pair);
@@ -211,6 +215,7 @@ class World {
   Saboteur saboteur_;
   std::function<void(const std::string&)> trace_;
   Prng prng_;
+  Prng retry_prng_;  // Of clients with idempotency keys: by the seed alone, too.
   Instant now_ = {Duration::Seconds(1).ns};
   std::priority_queue<Event, std::vector<Event>, Later> events_;
   std::vector<Action> actions_;
@@ -221,6 +226,7 @@ class World {
   std::map<uint64_t, std::pair<size_t, size_t>> pushes_;  // Token: link and end.
   uint64_t next_token_ = 1;
   std::vector<KnownKey> fetched_;
+  std::map<SaeId, uint64_t> keyed_;  // Idempotency keys used by each.
   std::vector<HealPair> heal_;
   size_t healed_ = 0;
   bool faults_on_ = true;

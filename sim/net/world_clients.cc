@@ -10,6 +10,10 @@ namespace {
 constexpr size_t kFetchedMax = 256;
 constexpr int kTriesMax = 12;
 constexpr Duration kAnswerMax = Duration::Seconds(60);
+// Names of idempotency keys come round again.
+constexpr uint64_t kNamesOfAnSae = 24;
+// A slow disk holds an answer back for so long at most.
+constexpr Duration kAnswerLate = Duration::Seconds(15);
 
 uint64_t DrawSizeBits(Prng& prng) {
   switch (prng.Below(6)) {
@@ -42,6 +46,7 @@ void World::Ask(size_t node, Request request) {
   request.asked = now_;
   std::optional<DrawRequest> draw = request.draw;
   std::optional<FetchRequest> fetch = request.fetch;
+  if (draw) saboteur_.OnDraw(*draw);
   if (fetch) saboteur_.OnFetch(*fetch);
   host.requests.emplace(token, std::move(request));
   At(kAnswerMax, [this, node, token] {
@@ -62,29 +67,38 @@ void World::DemandTick(size_t index) {
   if (!faults_on_) return;
   const DemandPlan& demand = plan_.demands[index];
   At(prng_.Between(demand.interval / 2, demand.interval * 2), [this, index] { DemandTick(index); });
-  const uint64_t number = static_cast<uint64_t>(prng_.Between(1, 5));
-  DrawFor(demand, number, demand.any_size ? DrawSizeBits(prng_) : 256, kTriesMax / 4);
+  const SaeId& master = plan_.saes[demand.master].id;
+  DrawRequest draw{.caller = master, .slave = plan_.saes[demand.slave].id};
+  draw.number = static_cast<uint64_t>(prng_.Between(1, 5));
+  draw.size_bits = demand.any_size ? DrawSizeBits(prng_) : 256;
+  if (!demand.additional.empty() && prng_.Chance(500)) {
+    for (const size_t i : demand.additional) draw.additional_slaves.push_back(plan_.saes[i].id);
+  }
+  draw.idempotency_key = MaybeKeyed(master);
+  // Who may repeat a request does so for longer.
+  const int tries = draw.idempotency_key ? kTriesMax : kTriesMax / 4;
+  if (draw.idempotency_key && retry_prng_.Chance(100)) DrawFor(demand, draw, 0);  // Two at once.
+  DrawFor(demand, std::move(draw), tries);
 }
 
-void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bits, int tries) {
-  const SaeId master = plan_.saes[demand.master].id;
-  const SaeId slave = plan_.saes[demand.slave].id;
+std::optional<std::string> World::MaybeKeyed(const SaeId& sae) {
+  if (!retry_prng_.Chance(400)) return std::nullopt;
+  return "k" + std::to_string(keyed_[sae]++ % kNamesOfAnSae);
+}
+
+void World::DrawFor(const DemandPlan& demand, DrawRequest draw, int tries) {
   const size_t home = plan_.saes[demand.master].node;
-  const auto again = [this, demand, number, size_bits, tries] {
+  const bool keyed = draw.idempotency_key.has_value();
+  const auto again = [this, demand, draw, tries, keyed] {
     if (tries == 0 || !faults_on_) return;
-    At(Duration::Millis(prng_.Between(500, 4000)),
-       [this, demand, number, size_bits, tries] { DrawFor(demand, number, size_bits, tries - 1); });
+    const Duration wait = keyed ? Duration::Millis(retry_prng_.Between(500, 8000))
+                                : Duration::Millis(prng_.Between(500, 4000));
+    At(wait, [this, demand, draw, tries] { DrawFor(demand, draw, tries - 1); });
   };
   Request request;
-  request.draw =
-      DrawRequest{.caller = master, .slave = slave, .number = number, .size_bits = size_bits};
-  if (!demand.additional.empty() && prng_.Chance(500)) {
-    for (const size_t i : demand.additional) {
-      request.draw->additional_slaves.push_back(plan_.saes[i].id);
-    }
-  }
+  request.draw = draw;
   request.lost = again;
-  request.done = [this, demand, again, draw = *request.draw](Outcome<KeyContainer> outcome) {
+  request.done = [this, demand, again, keyed, tries, draw](Outcome<KeyContainer> outcome) {
     if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
       oracle_.Probe("draw_ok");
       const auto link =
@@ -93,7 +107,12 @@ void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bit
       if (link && (now_ < links_[*link].dead_until[0] || now_ < links_[*link].dead_until[1])) {
         oracle_.Probe("draw_in_partition");
       }
-      AfterDraw(draw, *keys);
+      if (keyed && plan_.has(Fault::kClientGone) && retry_prng_.Chance(300)) {
+        Count(Fault::kClientGone);
+        return again();  // It did not hear the answer, and asks for it once more.
+      }
+      // The twin of a request has the keys already.
+      if (!keyed || tries > 0) AfterDraw(draw, *keys);
       return;
     }
     const Refusal& refusal = std::get<Refusal>(outcome);
@@ -101,6 +120,8 @@ void World::DrawFor(const DemandPlan& demand, uint64_t number, uint64_t size_bit
     if (refusal.kind == Refusal::Kind::kUnavailable) {
       oracle_.Probe(draw.additional_slaves.empty() ? "draw_unavailable" : "multicast_unavailable");
       again();
+    } else if (refusal.kind == Refusal::Kind::kOtherRequest) {
+      oracle_.Probe("other_request_refused");
     } else {
       oracle_.Probe("draw_refused");
     }
@@ -130,22 +151,27 @@ void World::FetchDrawn(const SaeId& slave, const SaeId& master, const KeyContain
     if (prng_.Chance(50)) continue;  // Never asked for.
     Duration wait = Duration::Millis(prng_.Between(5, 3000));
     if (prng_.Chance(100)) wait = Duration::Seconds(prng_.Between(10, 200));
+    fetch.idempotency_key = MaybeKeyed(slave);
     At(wait, [this, fetch = std::move(fetch)]() mutable {
-      FetchKeys(std::move(fetch), kTriesMax, false);
+      FetchKeys(std::move(fetch), kTriesMax, false, now_);
     });
   }
 }
 
-void World::FetchKeys(FetchRequest fetch, int tries, bool in_doubt) {
-  const auto again = [this, fetch, tries](bool doubt) {
+void World::FetchKeys(FetchRequest fetch, int tries, bool in_doubt, Instant asked_first) {
+  const auto again = [this, fetch, tries, asked_first](bool doubt) {
     if (tries == 0) return;
-    At(Duration::Millis(prng_.Between(1000, 8000)),
-       [this, fetch, tries, doubt] { FetchKeys(fetch, tries - 1, doubt); });
+    At(Duration::Millis(prng_.Between(1000, 8000)), [this, fetch, tries, doubt, asked_first] {
+      FetchKeys(fetch, tries - 1, doubt, asked_first);
+    });
   };
+  // Served or not: nobody knows; but who can repeat a request gets its answer.
+  const bool repeatable = fetch.idempotency_key && now_ + kAnswerLate + kAnswerLate <
+                                                       asked_first + plan_.IdempotencyWindow();
   Request request;
   request.fetch = fetch;
-  request.lost = [again] { again(true); };  // Served or not: nobody knows.
-  request.done = [this, fetch, again, in_doubt](Outcome<KeyContainer> outcome) {
+  request.lost = [again] { again(true); };
+  request.done = [this, fetch, again, in_doubt, repeatable](Outcome<KeyContainer> outcome) {
     if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
       for (const DeliveredKey& key : keys->keys) {
         const KnownKey known{fetch.master, fetch.caller, key.id, now_};
@@ -156,14 +182,17 @@ void World::FetchKeys(FetchRequest fetch, int tries, bool in_doubt) {
           At(Duration::Millis(prng_.Between(10, 60'000)), [this, known] { FetchAgain(known, 3); });
         }
       }
+      if (fetch.idempotency_key && retry_prng_.Chance(300)) again(true);
       return;
     }
     const Refusal& refusal = std::get<Refusal>(outcome);
     Trace("  fetch refused: " + refusal.message);
-    oracle_.OnFetchRefused(now_, fetch, refusal, in_doubt);
+    oracle_.OnFetchRefused(now_, fetch, refusal, in_doubt && !repeatable);
     if (refusal.kind == Refusal::Kind::kUnavailable || refusal.kind == Refusal::Kind::kExhausted) {
       oracle_.Probe("fetch_unavailable");
       again(in_doubt);
+    } else if (refusal.kind == Refusal::Kind::kOtherRequest) {
+      oracle_.Probe("other_request_refused");
     } else {
       oracle_.Probe("fetch_refused");
     }

@@ -218,7 +218,7 @@ class Rest:
         self.context.load_cert_chain(*(cert or (sae["cert"], sae["key"])))
         self.connection = None
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, more_headers=()):
         """(status, parsed body); raises one of NO_ANSWER when none came."""
         try:
             if self.connection is None:
@@ -226,6 +226,7 @@ class Rest:
                     self.host, self.port, context=self.context, timeout=self.timeout)
             data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             headers = {} if data is None else {"Content-Type": "application/json"}
+            headers.update(more_headers)
             self.connection.request(method, path, data, headers)
             answer = self.connection.getresponse()
             content = answer.read()

@@ -35,6 +35,9 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   out.max_key_count = delivery.max_key_count();
   out.max_sae_id_count = delivery.max_sae_id_count();
   out.supply_wait = FromProto(delivery.supply_deadline());
+  out.idempotency_window = FromProto(delivery.idempotency_window());
+  out.idempotency_open_max = delivery.idempotency_open_max();
+  out.idempotency_bytes_max = delivery.idempotency_bytes_max();
   out.draw_wait = FromProto(delivery.request_deadline());
   // The other half is left to those that can be answered.
   out.draws_waiting_max = delivery.requests_pending_max() / 2;

@@ -50,6 +50,10 @@ Key StreamKey(const StreamId& stream) {
 std::string KeyOf(const NodeRecord&) { return "node/start"; }
 std::string KeyOf(const RoutingRecord&) { return "node/routing"; }
 std::string KeyOf(const LinkDownRecord& r) { return LinkKey(r.link).Kind("/down").Take(); }
+std::string KeyOf(const RunTimeRecord&) { return "node/run-time"; }
+std::string KeyOf(const IdempotencyRecord& r) {
+  return Key("idempotency/").Id(r.caller.value).Kind("/").Id(r.key).Take();
+}
 std::string KeyOf(const DirectoryRecord& r) { return Key("sae/").Id(r.sae.value).Take(); }
 std::string KeyOf(const LinkRecord& r) { return LinkKey(r.link).Kind("/end").Take(); }
 std::string KeyOf(const BookRecord& r) {
@@ -192,6 +196,18 @@ void Put(const LinkDownRecord& r, pb::Record* record) {
   record->mutable_link_down()->set_link_id(r.link.value);
 }
 
+void Put(const IdempotencyRecord& r, pb::Record* record) {
+  pb::IdempotencyRecord* out = record->mutable_idempotency();
+  out->set_caller_sae_id(r.caller.value);
+  out->set_key(r.key);
+  out->set_request_hash(std::string(r.request_hash.begin(), r.request_hash.end()));
+  SetSpan(r.ends, out->mutable_ends());
+}
+void Put(const RunTimeRecord& r, pb::Record* record) {
+  SetSpan(r.ran, record->mutable_run_time()->mutable_ran());
+  SetSpan(r.refused_until, record->mutable_run_time()->mutable_refused_until());
+}
+
 // The secret part; null for kinds that have none, and for a record that erases itself.
 const SecretBytes* SecretOf(const std::optional<SecretBytes>& secret) {
   return secret.has_value() ? &*secret : nullptr;
@@ -204,6 +220,8 @@ const SecretBytes* SecretOf(const R& r) {
     return SecretOf(r.keys);
   } else if constexpr (requires { r.body; }) {
     return SecretOf(r.body);
+  } else if constexpr (requires { r.answer; }) {
+    return SecretOf(r.answer);
   } else {
     return nullptr;
   }
@@ -213,7 +231,8 @@ inline constexpr bool kHasSecret = requires(R r) {
   r.bytes;
 }
 || requires(R r) { r.keys; }
-|| requires(R r) { r.body; };
+|| requires(R r) { r.body; }
+|| requires(R r) { r.answer; };
 
 template <typename R>
 inline constexpr uint32_t kFormatOf =
@@ -260,6 +279,16 @@ class RecordReader : public WireReader {
   StreamId StreamOf(const Proto& in) {
     return {Node(in.source_node_id(), "source_node_id"),
             Node(in.destination_node_id(), "destination_node_id")};
+  }
+  // Of all lives of a node: what fits into nanoseconds.
+  Duration RunTime(const google::protobuf::Duration& span, absl::string_view field) {
+    constexpr int64_t kSecondsMax = 9'000'000'000;
+    if (span.seconds() < 0 || span.seconds() > kSecondsMax || span.nanos() < 0 ||
+        span.nanos() > 999'999'999) {
+      Refuse(field, "not a run time");
+      return {};
+    }
+    return Duration{span.seconds() * 1'000'000'000 + span.nanos()};
   }
   static StreamAddress Get(const pb::Address& in) { return {in.epoch(), in.offset()}; }
 
@@ -321,6 +350,17 @@ class RecordReader : public WireReader {
     out.life_left = Span(in.life_left(), "life_left");
     return StreamRecord(std::move(out));
   }
+  Record Get(const pb::IdempotencyRecord& in) {
+    IdempotencyRecord out;
+    out.caller = Sae(in.caller_sae_id(), "caller_sae_id");
+    out.key = in.key();
+    Require(!out.key.empty() && out.key.size() <= IdempotencyTable::kKeyBytesMax, "key",
+            "expected 1 to 255 bytes");
+    out.request_hash = Fixed<32>(in.request_hash(), "request_hash");
+    out.ends = RunTime(in.ends(), "ends");
+    out.answer = TakeSecret("idempotency");
+    return out;
+  }
   Record Get(const pb::Record& in) {
     switch (in.body_case()) {
       case pb::Record::kNode:
@@ -356,6 +396,11 @@ class RecordReader : public WireReader {
         return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
       case pb::Record::kLinkDown:
         return LinkDownRecord{Link(in.link_down().link_id(), "link_id")};
+      case pb::Record::kIdempotency:
+        return Get(in.idempotency());
+      case pb::Record::kRunTime:
+        return RunTimeRecord{RunTime(in.run_time().ran(), "ran"),
+                             RunTime(in.run_time().refused_until(), "refused_until")};
       case pb::Record::BODY_NOT_SET:
         break;
     }

@@ -28,6 +28,11 @@ struct DeliveryConfig {
   Duration draw_wait = {};
   // Draws that may wait in the whole node.
   uint32_t draws_waiting_max = 1024;
+  // How long, in run time, the answer to a request with an idempotency key is kept; how many one
+  // SAE may have open; and the memory of all, of which one SAE gets a quarter.
+  Duration idempotency_window = Duration::Seconds(60);
+  uint32_t idempotency_open_max = 1000;
+  uint64_t idempotency_bytes_max = 64ull * 1024 * 1024;
 };
 
 }  // namespace keyhop

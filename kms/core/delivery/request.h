@@ -40,6 +40,8 @@ struct DrawRequest {
   std::optional<Duration> wait_max = {};
   // Names this call for DeliveryPort::Cancel; 0: it cannot be cancelled.
   uint64_t call = 0;
+  // The identical request under the same key gets the identical answer (idempotency.h).
+  std::optional<std::string> idempotency_key = {};
 };
 
 // Get key with key IDs (§5.3). The caller is the slave.
@@ -47,6 +49,7 @@ struct FetchRequest {
   SaeId caller;
   SaeId master;
   std::vector<KeyId> key_ids;
+  std::optional<std::string> idempotency_key = {};  // As of a draw.
 };
 
 struct DeliveredKey {
@@ -80,6 +83,7 @@ struct Refusal {
     kBadRequest,  // REST 400, gRPC INVALID_ARGUMENT: can never succeed.
     kNotFound,    // REST 400, gRPC NOT_FOUND: unknown or used key_ID, or not held here for anyone.
     kUnauthorized,  // REST 401, gRPC PERMISSION_DENIED.
+    kOtherRequest,  // REST 422, gRPC INVALID_ARGUMENT: the idempotency key is another request's.
     kUnavailable,   // REST 503, gRPC UNAVAILABLE: no key or no peer now; retry.
     kExhausted,     // REST 503, gRPC RESOURCE_EXHAUSTED: a limit.
     kInternal,      // REST 503, gRPC INTERNAL.

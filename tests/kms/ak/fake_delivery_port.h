@@ -18,7 +18,8 @@
 namespace keyhop {
 
 // A node in memory, answering on a thread of its own. Slaves with a meaning: "down" (unavailable),
-// "full" (exhausted), "broken" (internal), "slow" (answered after Release()). Thread-safe.
+// "full" (exhausted), "broken" (internal), "slow" (answered after Release()). The idempotency key
+// "another's" is refused. Thread-safe.
 class FakeDeliveryPort final : public DeliveryPort {
  public:
   FakeDeliveryPort() : thread_([this] { Work(); }) {}
@@ -87,6 +88,11 @@ class FakeDeliveryPort final : public DeliveryPort {
     MutexLock lock(mu_);
     released_ = true;
     wake_.SignalAll();
+  }
+  // Of the draw or fetch answered last.
+  std::optional<std::string> idempotency_key() {
+    MutexLock lock(mu_);
+    return idempotency_key_;
   }
   uint64_t keys_drawn() {
     MutexLock lock(mu_);
@@ -163,6 +169,10 @@ class FakeDeliveryPort final : public DeliveryPort {
 
   Outcome<KeyContainer> DoDraw(const DrawRequest& request) {
     MutexLock lock(mu_);
+    idempotency_key_ = request.idempotency_key;
+    if (idempotency_key_ == "another's") {
+      return Refuse(Refusal::Kind::kOtherRequest, "used for another request");
+    }
     if (auto refusal = Common(request.caller, request.slave)) return *refusal;
     const uint64_t size_bits = request.size_bits.value_or(256);
     if (!request.extension_mandatory.empty()) {
@@ -207,6 +217,7 @@ class FakeDeliveryPort final : public DeliveryPort {
 
   Outcome<KeyContainer> DoFetch(const FetchRequest& request) {
     MutexLock lock(mu_);
+    idempotency_key_ = request.idempotency_key;
     if (auto refusal = Common(request.caller, request.master)) return *refusal;
     for (const KeyId& id : request.key_ids) {
       const auto it = keys_.find(id);
@@ -240,6 +251,7 @@ class FakeDeliveryPort final : public DeliveryPort {
   std::set<uint64_t> cancelled_ ABSL_GUARDED_BY(mu_);
   std::optional<Duration> last_wait_max_ ABSL_GUARDED_BY(mu_);
   uint64_t last_call_ ABSL_GUARDED_BY(mu_) = 0;
+  std::optional<std::string> idempotency_key_ ABSL_GUARDED_BY(mu_);
   bool slow_ ABSL_GUARDED_BY(mu_) = false;
   bool released_ ABSL_GUARDED_BY(mu_) = false;
   bool ending_ ABSL_GUARDED_BY(mu_) = false;

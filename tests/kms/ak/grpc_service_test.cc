@@ -96,6 +96,35 @@ class GrpcServiceTest : public ::testing::Test {
   std::unique_ptr<grpc::Server> server_;
 };
 
+TEST_F(GrpcServiceTest, HandsOnTheIdempotencyKey) {
+  const auto get = [&](const std::vector<std::string>& keys) {
+    pb::KeyRequest request;
+    request.set_slave_sae_id("bob");
+    grpc::ClientContext context;
+    for (const std::string& key : keys) context.AddMetadata("idempotency-key", key);
+    pb::KeyContainer answer;
+    return Stub("alice")->GetKey(&context, request, &answer);
+  };
+  EXPECT_TRUE(get({}).ok());
+  EXPECT_EQ(port_.idempotency_key(), std::nullopt);
+  EXPECT_TRUE(get({"order 17"}).ok());
+  EXPECT_EQ(port_.idempotency_key(), "order 17");
+  get({"a", "b"});
+  ASSERT_TRUE(port_.idempotency_key().has_value());
+  EXPECT_THAT(*port_.idempotency_key(), HasSubstr("\n")) << "which the core refuses";
+  const grpc::Status refused = get({"another's"});
+  EXPECT_EQ(refused.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(refused.error_message(), "used for another request");
+  pb::KeyIdsRequest fetch;
+  fetch.set_master_sae_id("alice");
+  fetch.add_key_ids()->set_key_id("00000000-0000-4000-8000-000000000000");
+  grpc::ClientContext context;
+  context.AddMetadata("idempotency-key", "k2");
+  pb::KeyContainer answer;
+  EXPECT_FALSE(Stub("bob")->GetKeyWithKeyIds(&context, fetch, &answer).ok());
+  EXPECT_EQ(port_.idempotency_key(), "k2");
+}
+
 TEST_F(GrpcServiceTest, TellsTheStatusOfThePair) {
   pb::GetStatusRequest request;
   request.set_slave_sae_id("bob");

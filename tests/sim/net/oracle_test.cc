@@ -166,6 +166,36 @@ TEST_F(OracleTest, SeesAKeyThatGoesToAMasterTwice) {
   EXPECT_EQ(Invariant(), "G2");
 }
 
+TEST_F(OracleTest, TakesAnIdenticalAnswerUnderAnIdempotencyKeyForOneDelivery) {
+  RelayWhole(0);
+  DrawRequest draw = Draw();
+  draw.idempotency_key = "k";
+  oracle_.OnDrawn(now_, draw, Key(1, 0));
+  oracle_.OnDrawn(now_, draw, Key(1, 0));
+  EXPECT_EQ(Text(), "");
+  EXPECT_EQ(oracle_.probes().at("answer_repeated"), 1u);
+  oracle_.OnDrawn(now_ + Duration::Seconds(3600), draw, Key(1, 0));
+  EXPECT_EQ(Invariant(), "G2") << "its window is over";
+}
+
+TEST_F(OracleTest, SeesARetryThatIsAnsweredWithOtherKeys) {
+  RelayWhole(0);
+  DrawRequest draw = Draw();
+  draw.idempotency_key = "k";
+  oracle_.OnDrawn(now_, draw, Key(1, 0));
+  oracle_.OnDrawn(now_, draw, Key(2, 0, 32));
+  EXPECT_EQ(Invariant(), "G2");
+}
+
+TEST_F(OracleTest, SeesARepeatedAnswerWithOtherBytes) {
+  RelayWhole(0);
+  DrawRequest draw = Draw();
+  draw.idempotency_key = "k";
+  oracle_.OnDrawn(now_, draw, Key(1, 0));
+  oracle_.OnDrawn(now_, draw, Key(1, 0, 16));
+  EXPECT_EQ(Invariant(), "G1");
+}
+
 TEST_F(OracleTest, SeesAKeyThatGoesToASlaveTwice) {
   RelayWhole(0);
   oracle_.OnDrawn(now_, Draw(), Key(1, 0));

@@ -46,6 +46,10 @@ TEST(DiskTest, KeepsThePlacesOfAllKindsApart) {
   records.push_back(StreamRecord(DestinationRecord{.stream = stream}));
   records.push_back(StreamRecord(UnitBodyRecord{.stream = stream}));
   records.push_back(StreamRecord(UnitStateRecord{.stream = stream}));
+  records.push_back(LinkDownRecord{LinkId("a")});
+  records.push_back(RunTimeRecord{});
+  records.push_back(IdempotencyRecord{.caller = SaeId("a"), .key = "bc"});
+  records.push_back(IdempotencyRecord{.caller = SaeId("ab"), .key = "c"});
   std::set<std::string> keys;
   for (const Record& record : records) keys.insert(RecordKey(record));
   EXPECT_EQ(keys.size(), records.size());

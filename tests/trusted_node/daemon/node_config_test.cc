@@ -50,6 +50,9 @@ delivery:
   supply_deadline: 800ms
   supplied_keys_max: 77
   fetch_life: 2h
+  idempotency_window: 90s
+  idempotency_open_max: 77
+  idempotency_bytes_max: 1MiB
 lease:
   life: 3h
   request_retry: 40ms
@@ -111,6 +114,9 @@ TEST_F(NodeConfigTest, EveryFieldOfTheCoreHasItsEffect) {
   EXPECT_EQ(node->delivery.failed_fetches_burst, 21u);
   EXPECT_EQ(node->delivery.failed_fetch_refill, Duration::Millis(250));
   EXPECT_EQ(node->delivery.draw_wait, Duration::Millis(700));
+  EXPECT_EQ(node->delivery.idempotency_window, Duration::Seconds(90));
+  EXPECT_EQ(node->delivery.idempotency_open_max, 77u);
+  EXPECT_EQ(node->delivery.idempotency_bytes_max, uint64_t{1} << 20);
   EXPECT_EQ(node->delivery.draws_waiting_max, 25u);
 
   EXPECT_EQ(node->stream.segment_body_bytes, 1024u);

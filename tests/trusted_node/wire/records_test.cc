@@ -47,6 +47,12 @@ std::vector<Record> OneOfEach() {
   out.push_back(DirectoryRecord{SaeId("sae \xc3\xa9"), NodeId("home"), 81});
   out.push_back(RoutingRecord{91, 92});
   out.push_back(LinkDownRecord{link});
+  IdempotencyRecord answered{SaeId("sae \xc3\xa9"), "order 17", {}, Duration{2'500'000'002}, {}};
+  answered.request_hash.fill(0xab);
+  answered.answer = Secret(6);
+  out.push_back(std::move(answered));
+  // Longer than any other duration may be.
+  out.push_back(RunTimeRecord{Duration::Seconds(2'000'000'000), Duration::Seconds(2'000'000'060)});
   return out;
 }
 

@@ -303,6 +303,13 @@ void LinkEnd::OnFailedTag(Instant now, LinkOutbox& out) {
   i.Finish(now, out);
 }
 
+void LinkEnd::RaiseVersion(Instant now, LinkOutbox& out) {
+  Impl& i = *impl_;
+  i.books.RaiseVersion();
+  i.need_changed = true;
+  i.Finish(now, out);
+}
+
 void LinkEnd::BurnAll(Instant now, LinkOutbox& out) {
   Impl& i = *impl_;
   i.books.BurnStock(out);

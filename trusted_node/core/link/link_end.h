@@ -125,6 +125,9 @@ class LinkEnd {
   // The frame whose pads were taken last failed its tag. After `failed_tags_max` in a session, or
   // when under one lease the first two fail, the session ends (new random bits, a new hello).
   void OnFailedTag(Instant now, LinkOutbox& out);
+  // Raises this end's version in this step's batch, for records that are not the link's, and tells
+  // the peer soon: it then knows an image of the store from before them to be old.
+  void RaiseVersion(Instant now, LinkOutbox& out);
   // Burns stock and leases and moves all marks above them (after a rollback alarm).
   void BurnAll(Instant now, LinkOutbox& out);
 

@@ -56,6 +56,8 @@ class PadBooks {
   // Writes the link's record if the step wrote anything or heard a version.
   void Commit(LinkOutbox& out);
   void HearVersion(uint64_t peers);
+  // The next Commit raises the version.
+  void RaiseVersion() { wrote_ = true; }
   // Raises the version above `peer_saw`, for good with the next Commit.
   void JumpAbove(uint64_t peer_saw);
   const BookVersions& versions() const { return versions_; }

@@ -73,6 +73,8 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::vector<DirectoryRecord> directory;
   std::optional<RoutingRecord> routing_record;
   std::set<LinkId> down;
+  std::vector<IdempotencyRecord> idempotency_records;
+  std::optional<RunTimeRecord> run_time;
   const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
     if (at_source) {
       of_source[stream.destination].push_back(std::move(record));
@@ -86,6 +88,8 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
                    [&](RoutingRecord& r) { routing_record = r; },
                    [&](LinkDownRecord& r) { down.insert(r.link); },
+                   [&](IdempotencyRecord& r) { idempotency_records.push_back(std::move(r)); },
+                   [&](RunTimeRecord& r) { run_time = r; },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
                      of_link[link].push_back(std::move(r));
@@ -129,6 +133,8 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
         config.stream, StreamId{node, config.self}, own, std::move(records));
     Touch(Machine::kDestination, node);
   }
+  idempotency.emplace(config.delivery, std::move(idempotency_records), run_time);
+  neighbour_heard = links.empty();
   routing = std::make_unique<Routing>(config.routing, authority, std::move(directory),
                                       std::move(routing_record));
   return absl::OkStatus();
@@ -191,6 +197,8 @@ void NodeCore::Impl::Start() {
   start_seq = Write(NodeRecord{incarnation_counter});
   if (config.burn_open_leases_on_start) BurnOpenLeases();
   routing->Start(now, *this);
+  idempotency->Start(now);
+  Touch(Machine::kIdempotency, NodeId{});
   adverts_at = now;
   Arm({Machine::kAdverts, NodeId{}}, adverts_at);
   Touch(Machine::kRouting, NodeId{});
@@ -267,6 +275,7 @@ void NodeCore::Impl::OnLinkMessage(const NodeId& from, const LinkMessage& messag
 void NodeCore::Impl::LinkMayHaveChanged(const NodeId& peer) {
   LinkEntry& link = links.at(peer);
   Touch(Machine::kLink, peer);
+  neighbour_heard |= link.end->session_open();
   const bool open = link.connected && link.end->session_open() && !link.down;
   if (open == link.was_open) return;
   link.was_open = open;
@@ -299,6 +308,7 @@ void NodeCore::Impl::On(StatusAsked input) {
 }
 
 void NodeCore::Impl::On(FetchAsked input) {
+  if (AnsweredByKey(input.token, input.request)) return;
   WriteSeq after = 0;
   auto outcome = delivery.Fetch(now, input.request, *this, after);
   if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
@@ -307,7 +317,7 @@ void NodeCore::Impl::On(FetchAsked input) {
   } else {
     ++counters["fetches_refused"];
   }
-  Emit(KeysAnswered{input.token, std::move(outcome)}, after);
+  AnswerKeys(input.token, std::move(outcome), after);
 }
 
 void NodeCore::Impl::On(DeadlineReached) {
@@ -346,6 +356,9 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
     case Machine::kMulticasts:
       multicasts.OnTick(now, *this);
       return;
+    case Machine::kIdempotency:
+      idempotency->OnTick(now, *this);
+      return;
   }
 }
 
@@ -369,6 +382,8 @@ void NodeCore::Impl::BurnAfterRollback() {
     end->BurnAll(stream_out);
     Touch(Machine::kDestination, node);
   }
+  idempotency->BurnAll(now, *this);
+  Touch(Machine::kIdempotency, NodeId{});
   rollback_found = false;
 }
 
@@ -445,6 +460,8 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
       return destinations.at(key.second)->NextDeadline();
     case Machine::kMulticasts:
       return MulticastDeadline();
+    case Machine::kIdempotency:
+      return idempotency->NextDeadline();
   }
   return std::nullopt;
 }

@@ -15,6 +15,7 @@
 #include "kms/base/instant.h"
 #include "kms/base/secret_bytes.h"
 #include "kms/core/delivery/config.h"
+#include "kms/core/delivery/idempotency.h"
 #include "kms/core/delivery/request.h"
 #include "kms/core/gate.h"
 #include "kms/core/stream/config.h"
@@ -36,7 +37,7 @@ struct LinkDownRecord {
   bool erased = false;
 };
 using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
-                            RoutingRecord, LinkDownRecord>;
+                            RoutingRecord, LinkDownRecord, IdempotencyRecord, RunTimeRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.

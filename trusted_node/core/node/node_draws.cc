@@ -51,10 +51,11 @@ void NodeCore::Impl::AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, W
   } else {
     ++counters["draws_refused"];
   }
-  Emit(KeysAnswered{token, std::move(outcome)}, after);
+  AnswerKeys(token, std::move(outcome), after);
 }
 
 void NodeCore::Impl::On(DrawAsked input) {
+  if (AnsweredByKey(input.token, input.request)) return;
   if (!input.request.additional_slaves.empty()) return DrawMulticast(std::move(input));
   const auto slave = routing->FindSae(input.request.slave);
   const auto pair = slave ? sources.find(slave->home) : sources.end();
@@ -118,9 +119,11 @@ std::optional<Instant> NodeCore::Impl::FirstWaitEnds(const SourceEntry& entry) c
 
 void NodeCore::Impl::On(CallCancelled input) {
   for (auto& [home, entry] : sources) {
+    // One with an idempotency key goes on: it may be asked for again.
     const auto draw =
-        std::find_if(entry.waiting.begin(), entry.waiting.end(),
-                     [&](const WaitingDraw& w) { return w.request.call == input.call; });
+        std::find_if(entry.waiting.begin(), entry.waiting.end(), [&](const WaitingDraw& w) {
+          return w.request.call == input.call && !w.request.idempotency_key;
+        });
     if (draw == entry.waiting.end()) continue;
     ++counters["draws_cancelled"];
     AnswerDraw(draw->token, WaitedInVain(config.delivery), 0);

@@ -26,10 +26,10 @@ inline constexpr Duration kBackoffMax = Duration::Seconds(2);
 inline constexpr Duration kAskAgain = Duration::Seconds(1);
 
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
-// wait, node_multicast.cc those with additional slaves, node_limits.cc holds to the operator's word
-// and the budget, node_relay.cc moves segments and control, node_queue.cc keeps frames that wait
-// for pads, node_status.cc tells.
-struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
+// wait, node_multicast.cc those with additional slaves, node_keyed.cc repeats answers under
+// idempotency keys, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves
+// segments and control, node_queue.cc keeps frames that wait for pads, node_status.cc tells.
+struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public IdempotencyOutbox {
   // A frame of another source that waits for pads of its next link.
   struct WaitingFrame {
     RelayFrame frame;
@@ -112,7 +112,15 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     std::map<NodeId, uint64_t> need_bytes;  // Of each home's stream.
     Instant until;
   };
-  enum class Machine { kRouting, kAdverts, kLink, kSource, kDestination, kMulticasts };
+  enum class Machine {
+    kRouting,
+    kAdverts,
+    kLink,
+    kSource,
+    kDestination,
+    kMulticasts,
+    kIdempotency
+  };
   using TimerKey = std::pair<Machine, NodeId>;
 
   Impl(NodeConfig node_config, EntropySource& entropy_source, LinkStateAuthority& link_authority)
@@ -138,6 +146,10 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   WriteSeq Write(RoutingRecord record) override { return Write(Record(std::move(record))); }
   void Flood(const LinkState& state, const NodeId& except, WriteSeq after) override;
   void SendTo(const NodeId& neighbour, const LinkState& state, WriteSeq after) override;
+
+  // IdempotencyOutbox.
+  WriteSeq Write(IdempotencyRecord record) override { return Write(Record(std::move(record))); }
+  WriteSeq Write(RunTimeRecord record) override { return Write(Record(record)); }
 
   // node.cc
   absl::Status Recover(std::vector<Record> recovered);
@@ -186,6 +198,14 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   // The most that one of the waiting ones needs of this home's stream.
   uint64_t MulticastNeed(const NodeId& home) const;
   std::optional<Instant> MulticastDeadline() const;
+  // node_keyed.cc
+  // False: it has no idempotency key, or the first one; it is to be served. Else it was answered,
+  // or will be with the one that it repeats.
+  bool AnsweredByKey(uint64_t token, const DrawRequest& request);
+  bool AnsweredByKey(uint64_t token, const FetchRequest& request);
+  bool AnsweredByKey(uint64_t token, IdempotencyTable::Request request);
+  // Every answer with keys, or instead of keys, leaves by this.
+  void AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
 
   // node_limits.cc
   void BurnOpenLeases();
@@ -257,7 +277,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   uint64_t incarnation_counter = 0;
   Incarnation own = {};
   std::map<std::string, uint64_t> counters;
-  size_t draws_waiting = 0;  // At all sources, those with additional slaves too.
+  size_t draws_waiting = 0;                     // At all sources, those with additional slaves too.
+  std::optional<IdempotencyTable> idempotency;  // Made by Recover.
+  bool neighbour_heard = false;                 // In this start; or there is no link.
   uint64_t leased_bytes = 0;
   bool leases_scarce = false;
 

@@ -56,6 +56,7 @@ class NodeWorld {
   std::map<uint64_t, absl::Status> switched;
   // Whether a message that a node lets out gets through; all do if there is none.
   std::function<bool(const std::string& from, const KxMessage& message)> passes;
+  bool alarms_expected = false;
   uint64_t frames = 0;  // Relay frames that left any node.
 
  private:

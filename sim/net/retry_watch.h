@@ -1,0 +1,64 @@
+#ifndef KEYHOP_SIM_NET_RETRY_WATCH_H_
+#define KEYHOP_SIM_NET_RETRY_WATCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "kms/base/instant.h"
+#include "kms/core/types.h"
+
+namespace keyhop::sim {
+
+// What left under idempotency keys: within a window an SAE gets the identical keys again, or none.
+// Windows are run time of the SAE's node, so this counts for how long each node was up.
+//
+// Not thread-safe.
+class RetryWatch {
+ public:
+  explicit RetryWatch(Duration window) : window_(window) {}
+
+  void OnStarted(Instant now, size_t node);
+  void OnCrashed(Instant now, size_t node);
+  // `known`: the node will be told that it is older than what it answered. Else nothing is certain
+  // for it any more.
+  void OnImageRestored(size_t node, bool known);
+
+  enum class Kind { kFirst, kRepeated, kRepeatedAfterStart, kUncertain };
+  struct Finding {
+    Kind kind = Kind::kFirst;
+    std::optional<std::string> wrong = {};
+  };
+  // Keys left `node` towards `sae` under `key`.
+  Finding OnAnswer(Instant now, size_t node, const SaeId& sae, const std::string& key,
+                   std::vector<KeyId> ids);
+
+ private:
+  struct Life {
+    uint64_t starts = 0;
+    bool up = false;
+    Instant since;
+    Duration before = {};
+  };
+  struct Answer {
+    std::vector<KeyId> ids;
+    Duration ran = {};
+    uint64_t starts = 0;
+  };
+  Duration RanAt(Instant now, const Life& life) const;
+
+  const Duration window_;
+  std::map<size_t, Life> lives_;
+  std::map<std::tuple<size_t, SaeId, std::string>, Answer> answers_;
+  std::set<size_t> uncertain_;
+};
+
+}  // namespace keyhop::sim
+
+#endif  // KEYHOP_SIM_NET_RETRY_WATCH_H_
