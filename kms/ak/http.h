@@ -18,8 +18,9 @@
 namespace keyhop {
 
 struct HttpRequest {
-  std::string method;  // "GET", as sent.
-  std::string target;  // Path and query, still URL-encoded.
+  std::string method;             // "GET", as sent.
+  std::string target;             // Path and query, still URL-encoded.
+  std::string content_type = {};  // As sent; empty where it was not.
   std::string body;
   // Who the client's certificate says it is; the error if no rule finds an ID in it.
   absl::StatusOr<std::string> caller;
@@ -27,7 +28,7 @@ struct HttpRequest {
 
 struct HttpAnswer {
   int status = 200;
-  std::string content_type = "application/json";
+  std::string content_type = "application/json";                  // Empty: there is none to tell.
   std::vector<std::pair<std::string, std::string>> headers = {};  // Beyond the usual ones.
   std::string body = {};
   SecretText secret_body = {};  // Instead of `body`; wiped once it is sent.

@@ -34,6 +34,9 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   out.failed_fetch_refill = Duration::Seconds(1) / delivery.failed_fetches_per_second();
   out.max_key_count = delivery.max_key_count();
   out.draw_wait = FromProto(delivery.request_deadline());
+  out.deadline_max = FromProto(delivery.deadline_max());
+  out.refuse_unhandled_optional = delivery.refuse_unhandled_optional();
+  out.fetch_life = FromProto(delivery.fetch_life());
   // The other half is left to those that can be answered.
   out.draws_waiting_max = delivery.requests_pending_max() / 2;
   return out;

@@ -16,6 +16,7 @@
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
+#include "trusted_node/core/node/rate.h"
 
 namespace keyhop {
 
@@ -70,7 +71,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     // Segments under way at most: grows by one with each acknowledgement, halves with each refusal.
     uint32_t window = 1;
     std::vector<NodeId> last_path = {};
-    Instant rate_since = {};
+    RecentRate rate = RecentRate();  // Of bytes that the destination acknowledged.
     Instant last_launch = {};
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
     std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
@@ -122,6 +123,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   StreamDestination* DestinationFrom(const NodeId& home) override;
   StreamOutbox& OutboxFor(const NodeId&, const NodeId&) override { return stream_out; }
   uint64_t PoolTargetBytes() const override { return config.pool.target_bytes; }
+  uint64_t RefillBytesPerSecond(Instant at, const NodeId& home) const override;
 
   // RoutingOutbox.
   WriteSeq Write(DirectoryRecord record) override { return Write(Record(std::move(record))); }
@@ -158,6 +160,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
 
   // node_draws.cc
+  // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
   void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);

@@ -153,10 +153,14 @@ void NodeWorld::MakePads(uint64_t bytes) {
   }
 }
 
-uint64_t NodeWorld::Draw(const std::string& master, const std::string& slave, uint64_t number) {
+uint64_t NodeWorld::Draw(const std::string& master, const std::string& slave, uint64_t number,
+                         std::vector<ExtensionParameter> mandatory) {
   const uint64_t token = next_token_++;
-  Feed(master,
-       DrawAsked{token, {.caller = SaeOf(master), .slave = SaeOf(slave), .number = number}});
+  Feed(master, DrawAsked{token,
+                         {.caller = SaeOf(master),
+                          .slave = SaeOf(slave),
+                          .number = number,
+                          .extension_mandatory = std::move(mandatory)}});
   Settle();
   return token;
 }
