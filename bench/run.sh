@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # bench/run.sh NAME... [--json FILE]: builds what it needs and runs the named benchmarks; prints one
 # JSON object a line, and writes them to FILE (overwritten). Without names it lists them.
+# A baseline below half of what it does on a quiet machine voids a run: the line says so, and the
+# exit status is 3 (1: a benchmark failed; 2: usage).
 # KEYHOP_PRESET is the preset to build (default: release).
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=${KEYHOP_PRESET:-release}
-names=(draw_grpc)
+names=(draw_grpc draw_rest fetch_vs_draw_grpc)
 
 chosen=()
 file=
@@ -17,7 +19,7 @@ while [ $# -gt 0 ]; do
       file=$2
       shift
       ;;
-    -h | --help) sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
     -*) echo "bench: unknown option '$1'; see --help" >&2; exit 2 ;;
     *)
       if [[ " ${names[*]} " != *" $1 "* ]]; then
@@ -36,10 +38,13 @@ fi
 
 "$root/deploy/build.sh" "$preset" keyhopd keyhop-qkdsim keyhop-bench >&2
 [ -z "$file" ] || : >"$file"
+bad=0
 for name in "${chosen[@]}"; do
   # The build folder is on a real disk; /tmp may be memory.
-  line=$(python3 "$root/bench/$name.py" --root "$root" --bin "$root/build/$preset/bin" \
-    --run-dir "$root/build/$preset/bench/$name")
+  line=$(python3 "$root/bench/pair.py" --root "$root" --bin "$root/build/$preset/bin" \
+    --run-dir "$root/build/$preset/bench/$name" "$name") || bad=$?
+  [ -n "$line" ] || continue
   printf '%s\n' "$line"
   [ -z "$file" ] || printf '%s\n' "$line" >>"$file"
 done
+exit "$bad"

@@ -1,4 +1,4 @@
-"""Draws over gRPC beside an empty echo: real key managers, a real adjacent pair.
+"""Measures key delivery on real key managers: an adjacent pair, an empty server beside it.
 
 Two keyhopd with RocksDB stores in the run folder and one keyhop-qkdsim between them; the draws go
 to the first, whose pools are filled by relay from the link's pads while the draws go on.
@@ -20,8 +20,9 @@ import run  # noqa: E402
 PAIR = network.Topology(
     nodes=["b1", "b2"], links=[("b1", "b2")], lengths_km=[10],
     saes=[("sae-1", "b1"), ("sae-2", "b2")], pool="8MiB", time_speedup=100)
-WINDOW_DRAWS = 40_000  # More than one window takes, so that no draw meets an empty pool.
-FILLED_WITHIN_S = 120
+KEYS_AT_HAND = 30_000  # More than one window draws, so that none meets an empty pool.
+FILLED_WITHIN_S = 60
+EMPTY = {"draw_grpc": "grpc-echo", "draw_rest": "rest-empty"}
 
 
 def wait_for_stock(world):
@@ -32,13 +33,13 @@ def wait_for_stock(world):
         try:
             status, body = rest.get("/api/v1/keys/sae-2/status")
             count = body.get("stored_key_count", 0) if status == 200 else 0
-            if count >= WINDOW_DRAWS:
+            if count >= KEYS_AT_HAND:
                 return
         except (OSError, ValueError):
             pass
         time.sleep(0.2)
     raise SystemExit(f"bench: the pair has {count} keys after {FILLED_WITHIN_S} s, "
-                     f"not {WINDOW_DRAWS}; the logs are in {world['processes'][0]['cwd']}/logs")
+                     f"not {KEYS_AT_HAND}; the logs are in {world['processes'][0]['cwd']}/logs")
 
 
 def main():
@@ -46,6 +47,8 @@ def main():
     parser.add_argument("--root", required=True)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--run-dir", required=True)
+    parser.add_argument("name")
+    parser.add_argument("more", nargs="*", help="options of keyhop-bench")
     options = parser.parse_args()
     run_dir = os.path.abspath(options.run_dir)
     shutil.rmtree(run_dir, ignore_errors=True)
@@ -56,27 +59,33 @@ def main():
     ports = network.choose_ports(PAIR, run_dir)
     network.make_certificates(PAIR, options.root, run_dir)
     plan = network.plan(PAIR, run_dir, options.bin, ports)
-    echo_address = f"{network.HOST}:{network.free_port(set())}"
+    # The block of a node has more ports than it has listeners.
+    empty_address = f"{network.HOST}:{ports['b1']['rest'] + len(network.LISTENERS)}"
     bench = os.path.join(options.bin, "keyhop-bench")
-    echo = None
+    empty = None
     try:
         processes = [run.start(run_dir, name, argv) for name, argv in plan]
         world = network.describe(PAIR, run_dir, ports, processes)
-        node, sae = world["nodes"][0], world["saes"][0]
-        echo = subprocess.Popen([bench, "echo-server", "--listen", echo_address, "--ca",
-                                 f"{run_dir}/pki/sae-ca.crt", "--cert", node["cert"], "--key",
-                                 node["key"]])
+        node, slave_node = world["nodes"]
+        sae, slave = world["saes"]
+        argv = [bench, options.name, "--grpc", node["grpc"], "--rest", node["rest"], "--node-pid",
+                str(processes[0]["pid"]), "--ca", world["ca"], "--cert", sae["cert"], "--key",
+                sae["key"], "--slave-grpc", slave_node["grpc"], "--slave-node-pid",
+                str(processes[1]["pid"]), "--slave-cert", slave["cert"], "--slave-key",
+                slave["key"], "--master", sae["id"], "--slave", slave["id"]]
+        if options.name in EMPTY:
+            empty = subprocess.Popen(
+                [bench, EMPTY[options.name], "--listen", empty_address, "--ca",
+                 f"{run_dir}/pki/sae-ca.crt", "--cert", node["cert"], "--key", node["key"]])
+            argv += ["--empty", empty_address, "--empty-pid", str(empty.pid)]
         wait_for_stock(world)
-        done = subprocess.run([bench, "draw_grpc", "--draw", node["grpc"], "--echo", echo_address,
-                               "--ca", world["ca"], "--cert", sae["cert"], "--key", sae["key"],
-                               "--slave", "sae-2"])
-        return done.returncode
+        return subprocess.run(argv + options.more).returncode
     except run.Ended:
         return 1
     finally:
-        if echo is not None:
-            echo.terminate()
-            echo.wait()
+        if empty is not None:
+            empty.terminate()
+            empty.wait()
         run.end_all([argv[-1] for _, argv in plan])
 
 
