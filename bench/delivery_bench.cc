@@ -14,29 +14,34 @@
 namespace keyhop::bench {
 namespace {
 
-constexpr std::chrono::milliseconds kSettleStep(50);
+constexpr std::chrono::milliseconds kSettleStep(200);
 constexpr std::chrono::seconds kSettleMax(10);
-constexpr int kStillSteps = 4;
+constexpr int kStillSteps = 2;
+constexpr double kIdlePart = 0.1;  // Of one core, both nodes together.
 // Half of what empty servers do on the machine of DESIGN's figures (docs/speed.md).
 constexpr double kGrpcEchoMin = 9'000;
 constexpr double kRestEmptyMin = 20'000;
 
-// Waits until a pair's stock does not grow any more.
+// Waits until the pools of both nodes are full, which shows in nodes that do nothing any more: the
+// stock itself is not all told by Get status.
 class Settler {
  public:
-  Settler(GrpcLoad& node, std::string slave) : node_(node), slave_(std::move(slave)) {}
+  Settler(GrpcLoad& node, const DeliveryBench& bench) : node_(node), bench_(bench) {}
 
   absl::Status operator()() {
     const Clock::time_point end = Clock::now() + kSettleMax;
-    KEYHOP_ASSIGN_OR_RETURN(Stock last, node_.AskStock(slave_));
+    KEYHOP_ASSIGN_OR_RETURN(double last, CpuSeconds());
     for (int still = 0; still < kStillSteps && Clock::now() < end;) {
       std::this_thread::sleep_for(kSettleStep);  // NOLINT(keyhop): samples a level over time
-      KEYHOP_ASSIGN_OR_RETURN(const Stock next, node_.AskStock(slave_));
-      still = next.keys > last.keys ? 0 : still + 1;
+      KEYHOP_ASSIGN_OR_RETURN(const double next, CpuSeconds());
+      still = next - last > kIdlePart * std::chrono::duration<double>(kSettleStep).count()
+                  ? 0
+                  : still + 1;
       last = next;
     }
-    least_ = std::min(least_, last.keys);
-    key_size_bits_ = last.key_size_bits;
+    KEYHOP_ASSIGN_OR_RETURN(const Stock stock, node_.AskStock(bench_.slave));
+    least_ = std::min(least_, stock.keys);
+    key_size_bits_ = stock.key_size_bits;
     return absl::OkStatus();
   }
 
@@ -46,8 +51,14 @@ class Settler {
   }
 
  private:
+  absl::StatusOr<double> CpuSeconds() const {
+    KEYHOP_ASSIGN_OR_RETURN(const double node, CpuSecondsOf(bench_.node_pid));
+    KEYHOP_ASSIGN_OR_RETURN(const double slave_node, CpuSecondsOf(bench_.slave_node_pid));
+    return node + slave_node;
+  }
+
   GrpcLoad& node_;
-  const std::string slave_;
+  const DeliveryBench& bench_;
   uint64_t least_ = UINT64_MAX;
   uint64_t key_size_bits_ = 0;
 };
@@ -107,7 +118,7 @@ absl::StatusOr<std::unique_ptr<GrpcLoad>> Drawing(const DeliveryBench& bench,
 absl::StatusOr<Report> BenchDrawGrpc(const DeliveryBench& bench) {
   KEYHOP_ASSIGN_OR_RETURN(const auto draw, Drawing(bench, bench.grpc, nullptr));
   KEYHOP_ASSIGN_OR_RETURN(const auto echo, Drawing(bench, bench.empty, nullptr));
-  Settler settler(*draw, bench.slave);
+  Settler settler(*draw, bench);
   return Compare({.name = "draw_grpc",
                   .unit = "calls/s",
                   .value = {draw.get(), bench.node_pid},
@@ -133,7 +144,7 @@ absl::StatusOr<Report> BenchDrawRest(const DeliveryBench& bench) {
   };
   KEYHOP_ASSIGN_OR_RETURN(const auto draw, connect(bench.rest));
   KEYHOP_ASSIGN_OR_RETURN(const auto empty, connect(bench.empty));
-  Settler settler(*status, bench.slave);
+  Settler settler(*status, bench);
   return Compare({.name = "draw_rest",
                   .unit = "requests/s",
                   .value = {draw.get(), bench.node_pid},
@@ -158,7 +169,7 @@ absl::StatusOr<Report> BenchFetchVsDraw(const DeliveryBench& bench) {
                                                         .channels = bench.connections}));
   fetch->FetchFrom(bench.master, &key_ids);
   KEYHOP_RETURN_IF_ERROR(fetch->Connect());
-  Settler settler(*draw, bench.slave);
+  Settler settler(*draw, bench);
   return Compare({.name = "fetch_vs_draw_grpc",
                   .unit = "calls/s",
                   .value = {fetch.get(), bench.slave_node_pid},

@@ -35,7 +35,7 @@ struct DeliveryBench {
   int memory_connections = 200;  // Idle ones, to see what memory one takes.
 };
 
-// Before each window they wait until the pair's stock has stopped growing, so that refills of one
+// Before each window they wait until the nodes have refilled their pools, so that refills of one
 // window are not paid by the next; what a window of draws refills meanwhile is its own cost.
 // UNAVAILABLE when a request fails, which an empty pool makes it do.
 absl::StatusOr<Report> BenchDrawGrpc(const DeliveryBench& bench);

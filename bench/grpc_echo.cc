@@ -1,6 +1,6 @@
 #include <grpcpp/grpcpp.h>
-#include <signal.h>
 
+#include <csignal>
 #include <memory>
 
 #include "absl/strings/str_cat.h"

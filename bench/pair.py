@@ -19,8 +19,8 @@ import run  # noqa: E402
 
 PAIR = network.Topology(
     nodes=["b1", "b2"], links=[("b1", "b2")], lengths_km=[10],
-    saes=[("sae-1", "b1"), ("sae-2", "b2")], pool="8MiB", time_speedup=100)
-KEYS_AT_HAND = 30_000  # More than one window draws, so that none meets an empty pool.
+    saes=[("sae-1", "b1"), ("sae-2", "b2")], pool="4MiB", time_speedup=100)
+KEYS_AT_HAND = 60_000  # More than one window draws, so that none meets an empty pool.
 FILLED_WITHIN_S = 60
 EMPTY = {"draw_grpc": "grpc-echo", "draw_rest": "rest-empty"}
 

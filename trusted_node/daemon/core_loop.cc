@@ -13,6 +13,9 @@ namespace {
 constexpr char kOverloaded[] = "too many requests are under way, try again later";
 constexpr char kStopping[] = "this KME is shutting down, try again later";
 
+// Rounds of others' work that a caller who has the core does before it goes back to its own.
+constexpr int kTurnsOfACaller = 4;
+
 Instant Now() {
   return {std::chrono::duration_cast<std::chrono::nanoseconds>(
               std::chrono::steady_clock::now().time_since_epoch())
@@ -120,18 +123,28 @@ bool CoreLoop::Enqueue(Item& item, bool may_drop) {
 }
 
 void CoreLoop::PostRequest(Item item) {
-  bool wake = false;
+  bool ends = false;
+  bool full = false;
   {
     MutexLock lock(mu_);
-    if (requests_pending_ < options_.requests_pending_max && Enqueue(item, /*may_drop=*/true)) {
-      ++requests_pending_;
-    } else {
+    ends = stopping_ || failed_;
+    full =
+        requests_pending_ >= options_.requests_pending_max || queue_.size() >= options_.queue_max;
+    if (ends || full) {
       ++requests_refused_;
-      refused_.push_back(std::move(item));
+    } else {
+      ++requests_pending_;
+      // Whoever has the core looks at the queue before leaving it. A core that is free although
+      // something waits is the core thread's, which was woken for that.
+      if (busy_ || !queue_.empty()) return queue_.push_back(std::move(item));
+      busy_ = true;
     }
-    wake = std::exchange(core_waits_, false);
   }
-  if (wake) core_wakes_.Signal();
+  if (ends) return Refuse(std::move(item.callback), Refusal::Kind::kUnavailable, kStopping);
+  if (full) return Refuse(std::move(item.callback), Refusal::Kind::kExhausted, kOverloaded);
+  Handle(std::move(item));
+  StartCommit();
+  StepAll(Holder::kCaller);
 }
 
 void CoreLoop::Post(Item item) {
@@ -141,11 +154,11 @@ void CoreLoop::Post(Item item) {
     const bool is_message =
         item.input.has_value() && std::holds_alternative<PeerMessage>(*item.input);
     const bool may_drop = is_message || std::holds_alternative<TakenDone>(item.callback);
+    wake = !busy_ && queue_.empty() && refused_.empty();
     if (!Enqueue(item, may_drop)) {
       if (is_message) ++peer_messages_dropped_;
       refused_.push_back(std::move(item));
     }
-    wake = std::exchange(core_waits_, false);
   }
   if (wake) core_wakes_.Signal();
 }
@@ -165,59 +178,103 @@ void CoreLoop::Refuse(Callback callback, Refusal::Kind kind, const char* text) {
 
 // ---- Core thread.
 
-bool CoreLoop::TakeWork(std::vector<Item>& items, std::vector<Item>& refused, bool& durable,
-                        bool& stopping) {
-  const std::optional<Instant> deadline = machine_.NextDeadline();
-  MutexLock lock(mu_);
-  requests_pending_ -= std::exchange(answered_, 0);
-  while (queue_.empty() && refused_.empty() && !durable_ && !failed_ &&
-         !(stopping_ && !in_flight_) && (stopping_ || !deadline.has_value() || Now() < *deadline)) {
-    core_waits_ = true;
-    if (deadline.has_value() && !stopping_) {
-      core_wakes_.WaitUntil(mu_, ToTimePoint(*deadline));
-    } else {
-      core_wakes_.Wait(mu_);
-    }
-  }
-  core_waits_ = false;
-  if (failed_) return false;
-  items.swap(queue_);
-  refused.swap(refused_);
-  durable = std::exchange(durable_, false);
-  stopping = stopping_;
-  return !(stopping_ && !in_flight_ && items.empty() && refused.empty());
-}
-
 void CoreLoop::RunCore() {
   StepWith(Now(), DeadlineReached{});
   Drain();
   StartCommit();
-  std::vector<Item> items;
-  std::vector<Item> refused;
-  bool durable = false;
-  bool stopping = false;
-  while (TakeWork(items, refused, durable, stopping)) {
-    if (durable) {
-      in_flight_ = false;
-      gate_.OnDurable();
-      Drain();
-    }
-    for (Item& item : refused) {
-      Refuse(std::move(item.callback), Refusal::Kind::kExhausted, kOverloaded);
-    }
-    refused.clear();
-    for (Item& item : items) Handle(std::move(item));
-    items.clear();
-    const Instant now = Now();
-    // A core that is asked to stop does not begin anything new.
-    const std::optional<Instant> deadline = machine_.NextDeadline();
-    if (!stopping && deadline.has_value() && *deadline <= now) {
-      StepWith(now, DeadlineReached{});
-      Drain();
-    }
-    StartCommit();
-  }
+  while (StepAll(Holder::kCoreThread)) WaitForWork();
   RefuseAllPending();
+}
+
+void CoreLoop::WaitForWork() {
+  MutexLock lock(mu_);
+  while (true) {
+    const bool due = deadline_.has_value() && *deadline_ <= Now();
+    if (!busy_ &&
+        (due || stopping_ || failed_ || durable_ || !queue_.empty() || !refused_.empty())) {
+      break;
+    }
+    // Who has the core does what is due, and says so when it leaves.
+    sleeps_until_ = busy_ ? std::nullopt : deadline_;
+    if (sleeps_until_.has_value()) {
+      core_wakes_.WaitUntil(mu_, ToTimePoint(*sleeps_until_));
+    } else {
+      core_wakes_.Wait(mu_);
+    }
+  }
+  busy_ = true;
+}
+
+// ---- Whoever has the core.
+
+bool CoreLoop::StepAll(Holder holder) {
+  Work work;
+  for (int turn = 0;; ++turn) {
+    const bool may_go_on = holder == Holder::kCoreThread || turn < kTurnsOfACaller;
+    switch (TakeWork(work, holder, may_go_on)) {
+      case Next::kWork:
+        DoWork(work);
+        break;
+      case Next::kLeft:
+        return true;
+      case Next::kEnd:
+        return false;
+    }
+  }
+}
+
+CoreLoop::Next CoreLoop::TakeWork(Work& work, Holder holder, bool may_go_on) {
+  const std::optional<Instant> deadline = machine_.NextDeadline();
+  bool wake = false;
+  {
+    MutexLock lock(mu_);
+    requests_pending_ -= std::exchange(answered_, 0);
+    const bool waits = durable_ || !queue_.empty() || !refused_.empty();
+    const bool due = !stopping_ && deadline.has_value() && *deadline <= Now();
+    const bool end = failed_ || (stopping_ && !in_flight_ && !waits);
+    if ((waits || due) && !failed_ && may_go_on) {
+      work.items.swap(queue_);
+      work.refused.swap(refused_);
+      work.durable = std::exchange(durable_, false);
+      work.stopping = stopping_;
+      return Next::kWork;
+    }
+    // A loop that ends is not left any more: what comes now is refused.
+    if (end && holder == Holder::kCoreThread) return Next::kEnd;
+    busy_ = false;
+    deadline_ = stopping_ ? std::nullopt : deadline;
+    wake = waits || due || end ||
+           (deadline_.has_value() && (!sleeps_until_.has_value() || *deadline_ < *sleeps_until_));
+  }
+  if (wake) core_wakes_.Signal();
+  return Next::kLeft;
+}
+
+void CoreLoop::DoWork(Work& work) {
+  if (work.durable) {
+    in_flight_ = false;
+    gate_.OnDurable();
+    StartCommit();  // The disk works while the answers leave.
+    Drain();
+  }
+  for (Item& item : work.refused) {
+    Refuse(std::move(item.callback), Refusal::Kind::kExhausted, kOverloaded);
+  }
+  work.refused.clear();
+  for (Item& item : work.items) Handle(std::move(item));
+  work.items.clear();
+  DoWhatIsDue(work.stopping);
+  StartCommit();
+}
+
+void CoreLoop::DoWhatIsDue(bool stopping) {
+  // A core that is asked to stop does not begin anything new.
+  if (stopping) return;
+  const Instant now = Now();
+  const std::optional<Instant> deadline = machine_.NextDeadline();
+  if (!deadline.has_value() || now < *deadline) return;
+  StepWith(now, DeadlineReached{});
+  Drain();
 }
 
 void CoreLoop::Handle(Item item) {
@@ -341,7 +398,7 @@ void CoreLoop::RunStorage() {
     }
     MutexLock lock(mu_);
     durable_ = true;
-    core_wakes_.Signal();
+    if (!busy_) core_wakes_.Signal();  // Who has the core looks before it leaves.
   }
 }
 

@@ -51,10 +51,13 @@ struct CoreLoopOptions {
   std::function<void(const AlarmRaised&)> on_alarm;
 };
 
-// The one thread that steps a node's core, and the one that makes its records durable: the only
-// place where the pure core meets clock and threads. Outputs leave through NodeGate, so that what
-// they depend on is durable first; one batch is in flight at a time, and what gathers meanwhile is
-// the next one (group commit). A draw writes nothing: it passes both threads without the disk.
+// Steps a node's core and makes its records durable: the only place where the pure core meets clock
+// and threads. One thread at a time has the core. A request of an SAE that finds it free is stepped
+// by its caller, without a hand-over to another thread, and that caller then steps what came
+// meanwhile; everything else, and what is due, is stepped by the loop's own thread. Outputs leave
+// through NodeGate, so that what they depend on is durable first; one batch is in flight at a time,
+// and what gathers meanwhile is the next one (group commit). A draw writes nothing: it passes
+// without the disk.
 //
 // Thread-safe but for Start, Stop and the destructor, which one thread calls. Callers must be gone
 // when Stop returns: what they ask later is not answered.
@@ -112,9 +115,26 @@ class CoreLoop final : public DeliveryPort, public NodePort {
 
   // Core thread.
   void RunCore();
-  // Waits for something to do; false: stopping, and everything queued was taken.
-  bool TakeWork(std::vector<Item>& items, std::vector<Item>& refused, bool& durable,
-                bool& stopping);
+  // Waits for something to do, and takes the core for it.
+  void WaitForWork();
+
+  // Whoever has the core.
+  enum class Holder { kCoreThread, kCaller };
+  // What waits for the core, taken out of the queues.
+  struct Work {
+    std::vector<Item> items = {};
+    std::vector<Item> refused = {};
+    bool durable = false;
+    bool stopping = false;
+  };
+  // Steps what waits, what gathers meanwhile and what is due, then leaves the core; a caller leaves
+  // it with work to the core's thread rather than serve others for long. False, for the core's
+  // thread only, and the core is kept: a commit failed, or the loop stops and all is done.
+  bool StepAll(Holder holder);
+  enum class Next { kWork, kLeft, kEnd };
+  Next TakeWork(Work& work, Holder holder, bool may_go_on);
+  void DoWork(Work& work);
+  void DoWhatIsDue(bool stopping);
   void Handle(Item item);
   void StepWith(Instant now, Input input);
   void Drain();
@@ -139,21 +159,26 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   Mutex mu_;
   CondVar core_wakes_;
   CondVar storage_wakes_;
+  // Somebody has the core. The loop's own thread has it from the beginning, for the first step.
+  bool busy_ ABSL_GUARDED_BY(mu_) = true;
   std::vector<Item> queue_ ABSL_GUARDED_BY(mu_);
-  // Over a limit: refused by the core's thread, because a callback never runs inside the call. Each
-  // is an open call of a front end, which bounds those.
+  // Over a limit: refused by whoever has the core, because these callbacks never run inside the
+  // call.
   std::vector<Item> refused_ ABSL_GUARDED_BY(mu_);
   size_t requests_pending_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t requests_refused_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t peer_messages_dropped_ ABSL_GUARDED_BY(mu_) = 0;
-  bool core_waits_ ABSL_GUARDED_BY(mu_) = false;
+  // When the core is to be stepped next, and until when the core's thread sleeps if nobody wakes
+  // it; nullopt: for ever.
+  std::optional<Instant> deadline_ ABSL_GUARDED_BY(mu_);
+  std::optional<Instant> sleeps_until_ ABSL_GUARDED_BY(mu_);
   std::optional<std::vector<Record>> batch_ ABSL_GUARDED_BY(mu_);
   bool durable_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool storage_ends_ ABSL_GUARDED_BY(mu_) = false;
   bool failed_ ABSL_GUARDED_BY(mu_) = false;
 
-  // Core thread only.
+  // Of whoever has the core.
   NodeGate gate_;
   bool in_flight_ = false;
   uint64_t next_token_ = 1;

@@ -101,8 +101,9 @@ struct Refusal {
 template <typename T>
 using Outcome = std::variant<T, Refusal>;
 
-// What the front ends call; one implementation hands requests to the core's thread. Each callback
-// runs exactly once, on any thread, never inside the call, and must not block. Thread-safe.
+// What the front ends call; one implementation steps the core. Each callback runs exactly once,
+// inside the call or later on any thread, and must not block; so no caller holds a lock that its
+// callback takes. Thread-safe.
 class DeliveryPort {
  public:
   virtual ~DeliveryPort() = default;

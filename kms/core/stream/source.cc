@@ -13,7 +13,8 @@ namespace keyhop {
 namespace {
 
 constexpr uint64_t kWord = 4;
-constexpr size_t kRunsMax = 256;
+constexpr size_t kRunsMax = 1024;
+constexpr uint64_t kTopUpPart = 8;  // A pool that lacks less than such a part is full enough.
 constexpr size_t kRangesMax = 64;
 // A tail shorter than the longest key is worth joining to what touches it.
 constexpr uint64_t kJoinBytesMax = 4096;
@@ -87,7 +88,12 @@ std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
   const uint64_t have = levels.open_bytes + levels.stock_bytes + levels.in_flight_bytes;
   if (have >= target_bytes) return std::nullopt;
   const uint64_t lacking = RoundUp(target_bytes - have);
-  // Small crumbs would pay 64 bytes of pad each: top up in whole segments.
+  // Small crumbs would pay 64 bytes of pad each, and two commits at either end: a pool that is
+  // nearly full is topped up in whole segments, once several are due, which then share those.
+  const uint64_t part = target_bytes / kTopUpPart;
+  if (lacking < std::min<uint64_t>(config_.segment_body_bytes, part)) return std::nullopt;
+  const uint64_t several = uint64_t{config_.segments_in_flight_max} * config_.segment_body_bytes;
+  if (in_flight_.empty() && lacking < std::min(several, part)) return std::nullopt;
   const uint64_t least = std::min<uint64_t>(config_.segment_body_bytes, 1024);
   const uint64_t bytes =
       std::clamp<uint64_t>(lacking, least, config_.segment_body_bytes) / kWord * kWord;
@@ -342,27 +348,34 @@ uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
   return count;
 }
 
+bool StreamSource::Holds(Instant now, uint64_t number, uint32_t length_bytes) const {
+  if (!peer_.known()) return false;
+  const uint64_t step = RoundUp(length_bytes);
+  uint64_t count = 0;
+  // Looks no further than the draw: its cost does not depend on the stock.
+  for (auto run = runs_.begin(); count < number && run != runs_.end(); ++run) {
+    if (now < run->ends) count += run->left() / step;
+  }
+  return count >= number;
+}
+
 absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t number,
                                                        uint32_t length_bytes) {
-  if (Drawable(now, length_bytes) < number) {
-    return absl::UnavailableError("not enough key at hand");
-  }
+  if (!Holds(now, number, length_bytes)) return absl::UnavailableError("not enough key at hand");
   const uint64_t step = RoundUp(length_bytes);
   Draft draft;
   draft.keys.reserve(number);
-  for (Run& run : runs_) {
-    if (run.ends <= now) continue;
-    while (draft.keys.size() < number && run.left() >= step) {
+  for (auto run = runs_.begin(); draft.keys.size() < number;) {
+    while (now < run->ends && draft.keys.size() < number && run->left() >= step) {
       draft.keys.push_back(
-          Drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)});
-      run.bytes.Erase(run.drawn, step);
-      run.drawn += step;
+          Drawn{run->epoch, run->begin + run->drawn, run->bytes.Slice(run->drawn, length_bytes)});
+      run->bytes.Erase(run->drawn, step);
+      run->drawn += step;
       open_bytes_ -= step;
-      draft.after = std::max(draft.after, run.after);
+      draft.after = std::max(draft.after, run->after);
     }
-    if (draft.keys.size() == number) break;
+    run = run->left() == 0 ? runs_.erase(run) : std::next(run);
   }
-  std::erase_if(runs_, [](const Run& run) { return run.left() == 0; });
   return draft;
 }
 
@@ -376,12 +389,12 @@ void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out)
   // A destination that lets segments time out may have started anew.
   if (!late.empty() && session_open() && !next_hello_) next_hello_ = now;
 
-  std::erase_if(runs_, [&](const Run& run) {
-    if (now < run.ends) return false;
-    open_bytes_ -= run.left();
-    counters_.burnt_bytes += run.left();
-    return true;
-  });
+  // In the order of their leases, so of their ends.
+  while (!runs_.empty() && runs_.front().ends <= now) {
+    open_bytes_ -= runs_.front().left();
+    counters_.burnt_bytes += runs_.front().left();
+    runs_.pop_front();
+  }
   if (next_.offset >= kOffsetsMax && !want_epoch_ && !opening_) WantEpoch(now);
   if (!want_epoch_ && !opening_ && next_hello_ && *next_hello_ <= now && !epochs_.empty()) {
     SayHello(now, epoch_ready_ ? peer_ : Incarnation{}, out);

@@ -142,6 +142,7 @@ class StreamSource {
   void Grant(PendingLease lease, const std::vector<Range>& lacking, WriteSeq after);
   void Burn(Instant now, StreamAddress at);
   void AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends, WriteSeq after);
+  bool Holds(Instant now, uint64_t number, uint32_t length_bytes) const;
   WriteSeq Persist(StreamOutbox& out);
   void WantEpoch(Instant now);
   bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);

@@ -174,6 +174,46 @@ TEST_F(CoreLoopTest, AnswersADraw) {
   EXPECT_EQ(std::get<KeyContainer>(Draw("now").get()).keys.size(), 1u);
 }
 
+TEST_F(CoreLoopTest, ACallerThatFindsTheCoreFreeStepsItItself) {
+  Start();
+  Snapshot();
+  // The loop's own thread may still be leaving the core after the answer to that.
+  std::thread::id answered_on;
+  for (int i = 0; i < 10'000 && answered_on != std::this_thread::get_id(); ++i) {
+    std::promise<std::thread::id> promise;
+    DrawRequest request;
+    request.slave = SaeId("now");
+    loop_->Draw(std::move(request), [&](const Outcome<KeyContainer>&) {
+      promise.set_value(std::this_thread::get_id());
+    });
+    answered_on = promise.get_future().get();
+  }
+  EXPECT_EQ(answered_on, std::this_thread::get_id());
+}
+
+TEST_F(CoreLoopTest, WhatIsDueIsDoneWhileCallersKeepTheCoreBusy) {
+  Start();
+  while (machine_.deadlines < 3) Draw("now").wait();
+  EXPECT_EQ(machine_.deadlines, 3);
+}
+
+TEST_F(CoreLoopTest, StopsWhileCallersAsk) {
+  Start();
+  std::atomic<bool> refused = false;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&] {
+      while (!IsRefused(Draw("write").get(), Refusal::Kind::kUnavailable)) {
+      }
+      refused = true;
+    });
+  }
+  Draw("write").wait();
+  loop_->Stop();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(refused);
+}
+
 TEST_F(CoreLoopTest, AnswersThatWaitForTheDiskComeWhenItIsDurable) {
   log_.Hold(true);
   Start();

@@ -13,9 +13,9 @@
 
 namespace keyhop {
 
-// What Kx, Kq-1, admin and metrics tell and ask the core; one implementation hands it all to the
-// core's thread, in the order of the calls of one caller. Callbacks run exactly once unless the
-// loop stops first, on another thread, never inside the call, and must not block. Thread-safe.
+// What Kx, Kq-1, admin and metrics tell and ask the core; one implementation steps it all, in the
+// order of the calls of one caller. Callbacks run exactly once unless the loop stops first, on any
+// thread, never inside the call, and must not block. Thread-safe.
 class NodePort {
  public:
   virtual ~NodePort() = default;
