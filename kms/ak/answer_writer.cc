@@ -1,7 +1,11 @@
 #include "kms/ak/answer_writer.h"
 
+#include <utility>
+#include <variant>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kms/base/overload.h"
 #include "kms/core/uuid.h"
 
 namespace keyhop {
@@ -20,7 +24,24 @@ void AppendObject(std::string& out, const std::map<std::string, std::string>& me
   out.push_back('}');
 }
 
+void AppendFact(std::string& out, const Fact& fact) {
+  std::visit(
+      Overload{
+          [&out](const std::string& text) { AppendJsonString(out, text); },
+          [&out](uint64_t number) { absl::StrAppend(&out, number); },
+          [&out](const std::map<std::string, std::string>& texts) { AppendObject(out, texts); },
+      },
+      fact);
+}
+
 }  // namespace
+
+std::string FactText(const Fact& fact) {
+  if (const auto* text = std::get_if<std::string>(&fact)) return *text;
+  std::string out;
+  AppendFact(out, fact);
+  return out;
+}
 
 void AppendJsonString(std::string& out, absl::string_view text) {
   out.push_back('"');
@@ -81,7 +102,14 @@ std::string WritePairStatus(const PairStatus& status) {
                   ",\"max_SAE_ID_count\":", status.max_sae_id_count);
   if (!status.extension.empty()) {
     out += ",\"status_extension\":";
-    AppendObject(out, status.extension);
+    char before = '{';
+    for (const auto& [name, fact] : status.extension) {
+      out.push_back(std::exchange(before, ','));
+      AppendJsonString(out, name);
+      out.push_back(':');
+      AppendFact(out, fact);
+    }
+    out.push_back('}');
   }
   out.push_back('}');
   return out;

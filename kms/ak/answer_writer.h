@@ -17,6 +17,9 @@ SecretText WriteKeyContainer(const KeyContainer& container);
 // The status (§6.1); `status_extension` only where there is something to tell.
 std::string WritePairStatus(const PairStatus& status);
 
+// A fact of status_extension as plain text: of several texts, a JSON object.
+std::string FactText(const Fact& fact);
+
 // The error (§6.5): `message`, and `details` (one object for each detail) where there are any.
 // kUnauthorized is always {"message":"Unauthorized"}.
 std::string WriteRefusal(const Refusal& refusal);

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "keyhop/delivery/v1/delivery.pb.h"
+#include "kms/ak/answer_writer.h"
+#include "kms/ak/request_reader.h"
 #include "kms/core/uuid.h"
 
 namespace keyhop {
@@ -19,8 +21,12 @@ DrawRequest ReadDraw(const pb::KeyRequest& request, SaeId caller) {
   for (const std::string& id : request.additional_slave_sae_ids()) {
     draw.additional_slaves.emplace_back(id);
   }
-  for (const auto& p : request.extension_mandatory()) draw.extension_mandatory.push_back(p.name());
-  for (const auto& p : request.extension_optional()) draw.extension_optional.push_back(p.name());
+  for (const auto& p : request.extension_mandatory()) {
+    draw.extension_mandatory.push_back(ReadExtension(p.name(), p.value_json()));
+  }
+  for (const auto& p : request.extension_optional()) {
+    draw.extension_optional.push_back(ReadExtension(p.name(), p.value_json()));
+  }
   return draw;
 }
 
@@ -36,7 +42,9 @@ void Fill(const PairStatus& status, pb::Status& out) {
   out.set_max_key_size(status.max_key_size_bits);
   out.set_min_key_size(status.min_key_size_bits);
   out.set_max_sae_id_count(status.max_sae_id_count);
-  out.mutable_status_extension()->insert(status.extension.begin(), status.extension.end());
+  for (const auto& [name, fact] : status.extension) {
+    (*out.mutable_status_extension())[name] = FactText(fact);
+  }
 }
 
 void Fill(const KeyContainer& container, pb::KeyContainer& out) {

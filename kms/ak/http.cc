@@ -1,7 +1,5 @@
 #include "kms/ak/http.h"
 
-#include <time.h>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
@@ -15,10 +13,13 @@ std::string HttpDate(std::time_t now) {
 }
 
 std::string WriteHead(const HttpAnswer& answer, const HeadFacts& facts) {
-  std::string head =
-      absl::StrCat("HTTP/1.1 ", answer.status, " ", facts.reason, "\r\nDate: ", facts.date,
-                   "\r\nContent-Type: ", answer.content_type,
-                   "\r\nContent-Length: ", facts.body_bytes, "\r\nCache-Control: no-store\r\n");
+  std::string head = absl::StrCat("HTTP/1.1 ", answer.status, " ", facts.reason,
+                                  "\r\nDate: ", facts.date, "\r\nCache-Control: no-store\r\n");
+  if (!answer.content_type.empty()) {
+    absl::StrAppend(&head, "Content-Type: ", answer.content_type, "\r\n");
+  }
+  // RFC 9110 §8.6.
+  if (answer.status != 204) absl::StrAppend(&head, "Content-Length: ", facts.body_bytes, "\r\n");
   for (const auto& [name, value] : answer.headers) {
     absl::StrAppend(&head, name, ": ", value, "\r\n");
   }

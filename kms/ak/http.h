@@ -19,29 +19,18 @@
 namespace keyhop {
 
 struct HttpRequest {
-  std::string method;  // "GET", as sent.
-  std::string target;  // Path and query, still URL-encoded.
+  std::string method;             // "GET", as sent.
+  std::string target;             // Path and query, still URL-encoded.
+  std::string content_type = {};  // As sent; empty where it was not.
   std::string body;
   std::optional<std::string> idempotency_key = {};  // The header of that name, as sent.
   // Who the client's certificate says it is; the error if no rule finds an ID in it.
   absl::StatusOr<std::string> caller;
 };
 
-// From the headers of a request. Several of that name are no key that anybody meant: joined by a
-// line break they are refused.
-template <typename Fields>
-void ReadIdempotencyKey(const Fields& fields, HttpRequest& request) {
-  const auto found = fields.equal_range("Idempotency-Key");
-  for (auto it = found.first; it != found.second; ++it) {
-    std::string& key = request.idempotency_key ? * request.idempotency_key += '\n'
-                                               : request.idempotency_key.emplace();
-    key.append(it->value().data(), it->value().size());
-  }
-}
-
 struct HttpAnswer {
   int status = 200;
-  std::string content_type = "application/json";
+  std::string content_type = "application/json";                  // Empty: there is none to tell.
   std::vector<std::pair<std::string, std::string>> headers = {};  // Beyond the usual ones.
   std::string body = {};
   SecretText secret_body = {};  // Instead of `body`; wiped once it is sent.

@@ -1,30 +1,20 @@
-// The one file that includes Boost.Beast and coroutines: it takes the compiler as long as all
-// others of this folder together.
+// The one file with Asio's coroutines: it takes the compiler as long as all others of this folder
+// together.
 // Boost 1.74 needs <utility> before its awaitable headers: our own header brings it.
 #include "kms/ak/https_server.h"
 
-#include <atomic>
+#include <algorithm>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/status.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <chrono>
 #include <optional>
-#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -32,6 +22,8 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "kms/ak/answer_writer.h"
+#include "kms/ak/http_reader.h"
+#include "kms/ak/https_loop.h"
 #include "kms/ak/https_tls.h"
 #include "kms/base/check.h"
 #include "kms/base/mutex.h"
@@ -40,30 +32,18 @@
 namespace keyhop {
 namespace {
 
-namespace net = boost::asio;
-namespace http = boost::beast::http;
-using boost::system::error_code;
-using net::ip::tcp;
-
-// Concrete executors: Asio's polymorphic one costs an allocation and a virtual call each time.
-using Executor = net::io_context::executor_type;
-using Socket = net::basic_stream_socket<tcp, Executor>;
 using Acceptor = net::basic_socket_acceptor<tcp, Executor>;
 using Stream = net::ssl::stream<Socket>;
-using Clock = std::chrono::steady_clock;
-using Timer = net::basic_waitable_timer<Clock, net::wait_traits<Clock>, Executor>;
 template <typename T>
 using Task = net::awaitable<T, Executor>;
 constexpr net::use_awaitable_t<Executor> kAwait;
 
-constexpr std::chrono::milliseconds kSweepEvery(200);
 constexpr std::chrono::milliseconds kAcceptPause(50);
 constexpr std::chrono::seconds kGoodbyeTimeout(2);
+// Of one read; a TLS record holds no more.
+constexpr size_t kReadBytes = size_t{16} << 10;
+constexpr size_t kFirstReadBytes = size_t{4} << 10;
 constexpr size_t kDrainMaxBytes = size_t{4} << 20;
-
-Clock::duration ToChrono(Duration d) { return std::chrono::nanoseconds(d.ns); }
-
-using TlsContext = std::shared_ptr<net::ssl::context>;
 
 absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
   KEYHOP_ASSIGN_OR_RETURN(const ListenAddress address, ReadListenAddress(listen));
@@ -73,210 +53,179 @@ absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
   return tcp::endpoint(ip, address.port);
 }
 
-// --- One thread and its connections -----------------------------------------------------------
-
-struct Counters {
-  std::atomic<uint64_t> accepted = 0, refused_over_limit = 0, failed_handshakes = 0, requests = 0,
-                        timeouts = 0;
-  std::atomic<size_t> open = 0;
-};
-
-struct Shared {
-  HttpsConfig config;
-  HttpHandler handler;
-  Counters counters;
-  std::atomic<bool> stopping = false;
-  Mutex mu;
-  TlsContext tls ABSL_GUARDED_BY(mu);
-
-  TlsContext CurrentTls() {
-    MutexLock lock(mu);
-    return tls;
-  }
-};
-
-class Connection;
-
-// All members but `io` are used on the loop's own thread only. Held by whoever may still post to
-// it, so that a late poster never meets a dead loop.
-struct Loop {
-  net::io_context io{1};
-  std::optional<net::executor_work_guard<Executor>> work{io.get_executor()};
-  Timer sweep{io};
-  std::set<Connection*> connections;
-  std::time_t date_second = 0;
-  std::string date;
-
-  const std::string& Date();
-  void Sweep(Shared& shared);
-  void CloseIdle();
-};
+HttpAnswer TooMany(std::string message, Duration wait) {
+  HttpAnswer answer;
+  answer.status = 503;
+  answer.headers.emplace_back("Retry-After", absl::StrCat(wait.millis() / 1000 + 1));
+  answer.body = WriteRefusal({.message = std::move(message)});
+  return answer;
+}
 
 // One client, from the handshake to the end.
-class Connection {
+class Connection final : public LoopMember {
  public:
-  Connection(std::shared_ptr<Loop> loop, Shared& shared, Socket socket)
+  Connection(std::shared_ptr<Loop> loop, HttpsShared& shared, Socket socket)
       : loop_(std::move(loop)),
         shared_(shared),
         tls_(shared.CurrentTls()),
-        stream_(std::move(socket), *tls_) {
-    loop_->connections.insert(this);
+        stream_(std::move(socket), *tls_),
+        reader_(shared.config.header_max_bytes, shared.config.body_max_bytes) {
+    loop_->Add(this, shared_);
   }
-  ~Connection() {
-    loop_->connections.erase(this);
-    --shared_.counters.open;
-    if (shared_.stopping) loop_->sweep.cancel();
+  ~Connection() override {
+    if (admitted_) shared_.admission.Leave(ToInstant(Clock::now()), address_, name_);
+    loop_->Remove(this, shared_);
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   Task<void> Run();
 
-  bool Overdue(Clock::time_point now) const { return now >= deadline_; }
-  bool idle() const { return idle_; }
-  void Close() {
+  bool Overdue(Clock::time_point now) const override { return now >= deadline_; }
+  bool idle() const override { return idle_; }
+  void Close() override {
     error_code ec;
     stream_.next_layer().close(ec);
   }
 
  private:
-  using Parser = http::request_parser<http::string_body>;
-
+  Task<bool> LetIn();     // False: it is not to be served.
   Task<bool> ServeOne();  // False: the connection ends.
-  Task<bool> ReadRequest(Parser& parser);
-  Task<bool> RefuseRead(error_code ec);
+  Task<bool> ReadRequest();
+  Task<bool> ReadSome();
   Task<HttpAnswer> Ask(HttpRequest request);
-  Task<bool> Write(const HttpAnswer& answer, const Parser* parser, bool keep_alive);
+  Task<bool> Write(const HttpAnswer& answer, bool keep_alive, bool head = false);
   Task<void> Goodbye(bool drain);
   absl::StatusOr<std::string> Caller();
   void SetDeadline(Duration d) { deadline_ = Clock::now() + ToChrono(d); }
 
   std::shared_ptr<Loop> loop_;
-  Shared& shared_;
+  HttpsShared& shared_;
   TlsContext tls_;
   Stream stream_;
-  boost::beast::flat_buffer buffer_;  // What came and was not parsed: pipelined requests.
+  HttpReader reader_;
+  std::vector<char> buffer_;  // What came and was not read yet: [begin_, end_).
+  size_t begin_ = 0;
+  size_t end_ = 0;
   Clock::time_point deadline_ = Clock::time_point::max();
-  bool idle_ = true;    // In the handshake or waiting for a request.
+  bool idle_ = true;  // In the handshake or waiting for a request.
+  bool admitted_ = false;
   bool drain_ = false;  // Unread input must be taken before closing, or the answer may be lost.
+  std::string address_;
+  std::string name_;  // As counted: of the certificate at the handshake.
   std::string certificate_;
   absl::StatusOr<std::string> caller_ = absl::UnauthenticatedError("not read yet");
   std::optional<Clock::time_point> caller_read_at_;
 };
 
-const std::string& Loop::Date() {
-  const std::time_t now = std::time(nullptr);
-  if (now != date_second) date = HttpDate(now);
-  date_second = now;
-  return date;
-}
-
-// Ends what is overdue, now and every kSweepEvery; a timer for each connection would cost more.
-void Loop::Sweep(Shared& shared) {
-  const Clock::time_point now = Clock::now();
-  for (Connection* connection : connections) {
-    if (!connection->Overdue(now)) continue;
-    ++shared.counters.timeouts;
-    connection->Close();
-  }
-  if (shared.stopping && connections.empty()) return;
-  sweep.expires_after(kSweepEvery);
-  sweep.async_wait([this, &shared](error_code) { Sweep(shared); });
-}
-
-void Loop::CloseIdle() {
-  for (Connection* connection : connections) {
-    if (connection->idle()) connection->Close();
-  }
-}
-
 Task<void> Connection::Run() {
   if (shared_.stopping) co_return;
   error_code ec;
   stream_.next_layer().set_option(tcp::no_delay(true), ec);
+  address_ = stream_.next_layer().remote_endpoint(ec).address().to_string();
   SetDeadline(shared_.config.handshake_timeout);
   co_await stream_.async_handshake(Stream::server, net::redirect_error(kAwait, ec));
   if (ec) {
     ++shared_.counters.failed_handshakes;
     co_return;
   }
-  idle_ = false;
   certificate_ = PeerDer(stream_.native_handle());
+  const bool let_in = co_await LetIn();
+  if (!let_in) co_return;
   while (co_await ServeOne()) {
   }
   co_await Goodbye(drain_);
 }
 
+// One that is over a limit is told so before it asks, and stays a stranger.
+Task<bool> Connection::LetIn() {
+  const absl::StatusOr<std::string> caller = Caller();
+  name_ = caller.value_or("");
+  const std::optional<std::string> refusal = shared_.admission.Enter(address_, name_);
+  admitted_ = !refusal.has_value();
+  if (admitted_) {
+    loop_->NotStrange(this);
+    co_return true;
+  }
+  ++shared_.counters.refused_over_limit;
+  const HttpAnswer answer = TooMany(*refusal, Duration{});
+  co_await Write(answer, /*keep_alive=*/false);
+  co_await Goodbye(/*drain=*/true);
+  co_return false;
+}
+
 Task<bool> Connection::ServeOne() {
   if (shared_.stopping) co_return false;
-  Parser parser;
-  parser.body_limit(shared_.config.body_max_bytes);
-  parser.header_limit(static_cast<uint32_t>(shared_.config.header_max_bytes));
-  const bool whole = co_await ReadRequest(parser);
+  const bool whole = co_await ReadRequest();
   if (!whole) co_return false;
   ++shared_.counters.requests;
-  const bool keep_alive = parser.get().keep_alive();
-  if (parser.get().version() >= 11 && parser.get().count(http::field::host) != 1) {
-    HttpAnswer answer;
-    answer.status = 400;
-    answer.body = WriteRefusal({.message = "one Host header is required"});
-    co_await Write(answer, &parser, /*keep_alive=*/false);
-    co_return false;
-  }
-  HttpRequest request;
-  request.method = std::string(parser.get().method_string());
-  request.target = std::string(parser.get().target());
-  ReadIdempotencyKey(parser.get(), request);
-  request.body = std::move(parser.get().body());
-  request.caller = Caller();
+  const bool keep_alive = reader_.keep_alive();
   deadline_ = Clock::time_point::max();  // The handler has its own.
+  const std::optional<Duration> wait = shared_.admission.Request(ToInstant(Clock::now()), name_);
+  if (wait.has_value()) {
+    ++shared_.counters.requests_over_rate;
+    const HttpAnswer answer = TooMany("too many requests of this SAE; retry later", *wait);
+    co_return co_await Write(answer, keep_alive && !shared_.stopping, reader_.is_head());
+  }
+  HttpRequest request = reader_.TakeRequest();
+  request.caller = Caller();
   const HttpAnswer answer = co_await Ask(std::move(request));
-  co_return co_await Write(answer, &parser, keep_alive && !shared_.stopping);
+  co_return co_await Write(answer, keep_alive && !shared_.stopping, reader_.is_head());
 }
 
-Task<bool> Connection::ReadRequest(Parser& parser) {
-  error_code ec;
+// True: a whole request is in the reader. What is no acceptable one is answered here.
+Task<bool> Connection::ReadRequest() {
+  reader_.Next();
   SetDeadline(shared_.config.idle_timeout);
   idle_ = true;
-  co_await http::async_read_header(stream_, buffer_, parser, net::redirect_error(kAwait, ec));
-  idle_ = false;
-  if (ec) co_return co_await RefuseRead(ec);
-  if (parser.is_done()) co_return true;
-  SetDeadline(shared_.config.body_timeout);
-  if (boost::beast::iequals(parser.get()[http::field::expect], "100-continue") &&
-      parser.get().version() >= 11) {
-    static constexpr absl::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    co_await net::async_write(stream_, net::buffer(kContinue.data(), kContinue.size()),
-                              net::redirect_error(kAwait, ec));
-    if (ec) co_return false;
+  HttpReader::State before = HttpReader::State::kHead;
+  while (true) {
+    size_t taken = 0;
+    if (begin_ < end_) {
+      if (std::exchange(idle_, false)) SetDeadline(shared_.config.header_timeout);
+      taken = reader_.Take({buffer_.data() + begin_, end_ - begin_});
+      begin_ += taken;
+    }
+    const HttpReader::State state = reader_.state();
+    if (state == HttpReader::State::kWhole) co_return true;
+    if (state == HttpReader::State::kRefused) {
+      drain_ = true;
+      co_await Write(reader_.refusal(), /*keep_alive=*/false);
+      co_return false;
+    }
+    if (std::exchange(before, state) != state) {
+      SetDeadline(shared_.config.body_timeout);
+      if (reader_.wants_continue() && begin_ == end_) {
+        static constexpr absl::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+        error_code ec;
+        co_await net::async_write(stream_, net::buffer(kContinue.data(), kContinue.size()),
+                                  net::redirect_error(kAwait, ec));
+        if (ec) co_return false;
+      }
+    }
+    if (taken > 0 && begin_ < end_) continue;
+    const bool more = co_await ReadSome();
+    if (!more) co_return false;
   }
-  co_await http::async_read(stream_, buffer_, parser, net::redirect_error(kAwait, ec));
-  if (ec) co_return co_await RefuseRead(ec);
-  co_return true;
 }
 
-// Answers what is no acceptable request, where there is somebody to answer. Always false.
-Task<bool> Connection::RefuseRead(error_code ec) {
-  HttpAnswer answer;
-  if (ec == http::error::body_limit) {
-    answer.status = 413;
-    answer.body = WriteRefusal({.message = absl::StrCat("the body is longer than ",
-                                                        shared_.config.body_max_bytes, " bytes")});
-  } else if (ec == http::error::header_limit) {
-    answer.status = 431;
-    answer.body =
-        WriteRefusal({.message = absl::StrCat("the header is longer than ",
-                                              shared_.config.header_max_bytes, " bytes")});
-  } else if (ec.category() == http::make_error_code(http::error::bad_method).category() &&
-             ec != http::error::end_of_stream && ec != http::error::partial_message) {
-    answer.status = 400;
-    answer.body = WriteRefusal({.message = "this is not an HTTP/1.1 request"});
-  } else {
-    co_return false;
+// Reads behind what is in the buffer, which never holds more than a header and one read.
+Task<bool> Connection::ReadSome() {
+  if (begin_ == end_) begin_ = end_ = 0;
+  if (end_ == buffer_.size() && begin_ > 0) {
+    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.end(),
+              buffer_.begin());
+    end_ -= std::exchange(begin_, 0);
   }
-  drain_ = true;
-  co_await Write(answer, nullptr, /*keep_alive=*/false);
-  co_return false;
+  if (end_ == buffer_.size()) {
+    buffer_.resize(std::min(std::max(kFirstReadBytes, 2 * end_),
+                            shared_.config.header_max_bytes + kReadBytes));
+  }
+  error_code ec;
+  const size_t got = co_await stream_.async_read_some(
+      net::buffer(buffer_.data() + end_, buffer_.size() - end_), net::redirect_error(kAwait, ec));
+  end_ += got;
+  co_return !ec;
 }
 
 absl::StatusOr<std::string> Connection::Caller() {
@@ -315,19 +264,15 @@ Task<HttpAnswer> Connection::Ask(HttpRequest request) {
       start, kAwait);
 }
 
-Task<bool> Connection::Write(const HttpAnswer& answer, const Parser* parser, bool keep_alive) {
+Task<bool> Connection::Write(const HttpAnswer& answer, bool keep_alive, bool head) {
   const SecretAccess access = SecretAccess::ForDelivery();
   const absl::string_view body = answer.secret_body.empty() ? absl::string_view(answer.body)
                                                             : answer.secret_body.Expose(access);
-  const bool head = parser != nullptr && parser->get().method() == http::verb::head;
-  const bool old_client = parser != nullptr && parser->get().version() < 11;
-  std::string header = WriteHead(
-      answer,
-      {.reason = std::string(http::obsolete_reason(static_cast<http::status>(answer.status))),
-       .date = loop_->Date(),
-       .body_bytes = body.size(),
-       .keep_alive = keep_alive,
-       .http_1_0 = old_client});
+  std::string header = WriteHead(answer, {.reason = std::string(HttpReason(answer.status)),
+                                          .date = loop_->Date(),
+                                          .body_bytes = body.size(),
+                                          .keep_alive = keep_alive,
+                                          .http_1_0 = keep_alive && reader_.http_1_0()});
 
   SetDeadline(shared_.config.write_timeout);
   // One buffer, one TLS record: of several buffers Asio would make a copy that nobody wipes.
@@ -368,9 +313,7 @@ Task<void> Connection::Goodbye(bool drain) {
 
 class HttpsServer::Impl {
  public:
-  Impl(HttpsConfig config, HttpHandler handler) {
-    shared_.config = std::move(config);
-    shared_.handler = std::move(handler);
+  Impl(HttpsConfig config, HttpHandler handler) : shared_(std::move(config), std::move(handler)) {
     const int threads = std::max(1, shared_.config.threads);
     for (int i = 0; i < threads; ++i) loops_.push_back(std::make_shared<Loop>());
     accept_pause_.emplace(loops_[0]->io);
@@ -421,9 +364,7 @@ class HttpsServer::Impl {
         error_code ec;
         if (i == 0) acceptor_->close(ec);
         if (i == 0) accept_pause_->cancel();
-        loop->CloseIdle();
-        loop->work.reset();
-        loop->sweep.cancel();
+        loop->End();
       });
       threads_[i].join();
     }
@@ -431,7 +372,7 @@ class HttpsServer::Impl {
   }
 
   uint16_t port() const { return port_; }
-  const Counters& counters() const { return shared_.counters; }
+  const HttpsCounters& counters() const { return shared_.counters; }
 
  private:
   // Never waits for a client, and ends with the server only.
@@ -443,16 +384,14 @@ class HttpsServer::Impl {
       if (shared_.stopping) break;
       if (ec == net::error::connection_aborted) continue;
       if (ec) {  // Such as no more file descriptors: wait for some to be closed.
+        for (const std::shared_ptr<Loop>& other : loops_) {
+          net::post(other->io, [this, other] { other->DropOldestStranger(shared_); });
+        }
         accept_pause_->expires_after(kAcceptPause);
         co_await accept_pause_->async_wait(net::redirect_error(kAwait, ec));
         continue;
       }
-      if (shared_.counters.open >= shared_.config.connections_max) {
-        ++shared_.counters.refused_over_limit;
-        continue;
-      }
       ++shared_.counters.accepted;
-      ++shared_.counters.open;
       net::co_spawn(loop->io, Serve(loop, std::move(socket)), net::detached);
     }
   }
@@ -462,7 +401,7 @@ class HttpsServer::Impl {
     co_await connection.Run();
   }
 
-  Shared shared_;
+  HttpsShared shared_;
   std::vector<std::shared_ptr<Loop>> loops_;
   std::optional<Acceptor> acceptor_;
   std::optional<Timer> accept_pause_;
@@ -485,11 +424,13 @@ absl::StatusOr<std::unique_ptr<HttpsServer>> HttpsServer::Start(HttpsConfig conf
 uint16_t HttpsServer::port() const { return impl_->port(); }
 
 HttpsCounts HttpsServer::counts() const {
-  const Counters& c = impl_->counters();
+  const HttpsCounters& c = impl_->counters();
   return {.accepted = c.accepted,
           .refused_over_limit = c.refused_over_limit,
           .failed_handshakes = c.failed_handshakes,
+          .dropped_handshakes = c.dropped_handshakes,
           .requests = c.requests,
+          .requests_over_rate = c.requests_over_rate,
           .timeouts = c.timeouts};
 }
 

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "kms/ak/admission.h"
 #include "kms/ak/http.h"
 #include "kms/base/instant.h"
 #include "kms/tls/certificate.h"
@@ -29,11 +30,15 @@ struct HttpsConfig {
   // last. 0: for each request.
   Duration identity_life = Duration::Seconds(1);
   int threads = 1;
-  size_t connections_max = 10'000;             // Those beyond it are closed as they come.
+  AdmissionLimits admission = {};  // Beyond them: 503.
+  // Connections without a finished handshake; beyond it the oldest is dropped. Those that are told
+  // of a limit count here too.
+  size_t handshakes_max = 1024;
   size_t body_max_bytes = size_t{1} << 20;     // Beyond it: 413.
   size_t header_max_bytes = size_t{16} << 10;  // Beyond it: 431.
   Duration handshake_timeout = Duration::Seconds(10);
-  Duration idle_timeout = Duration::Seconds(75);  // From the last answer to a whole header.
+  Duration idle_timeout = Duration::Seconds(75);    // From the last answer to the first byte.
+  Duration header_timeout = Duration::Seconds(10);  // From there to a whole header.
   Duration body_timeout = Duration::Seconds(30);
   Duration write_timeout = Duration::Seconds(30);
 };
@@ -43,14 +48,17 @@ struct HttpsCounts {
   uint64_t accepted = 0;
   uint64_t refused_over_limit = 0;
   uint64_t failed_handshakes = 0;
+  uint64_t dropped_handshakes = 0;
   uint64_t requests = 0;
+  uint64_t requests_over_rate = 0;
   uint64_t timeouts = 0;
 };
 
 // HTTP/1.1 and 1.0 over TLS 1.2 and 1.3 with a required client certificate (ETSI GS QKD 014
 // V1.1.1 §5.1). Keep-alive, pipelining (answered in order, one at a time), chunked bodies,
 // Expect: 100-continue. TLS sessions are never resumed: each connection shows its certificate.
-// A client that is silent, slow or rude holds nobody up but itself.
+// A client that is silent, slow or rude holds nobody up but itself: every phase has its time, and
+// who has not shown a certificate yet shares a budget of its own.
 //
 // Connections are spread over `threads` threads of the server's own; the handler runs on them.
 // Thread-safe.

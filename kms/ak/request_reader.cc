@@ -111,9 +111,11 @@ class DrawHandler final : public BodyHandler {
 
   bool OnKey(int depth, absl::string_view name) override {
     if (depth == 3 && member_ == Member::kMandatory) {
-      request_.extension_mandatory.emplace_back(name);
+      request_.extension_mandatory.push_back({std::string(name)});
     }
-    if (depth == 3 && member_ == Member::kOptional) request_.extension_optional.emplace_back(name);
+    if (depth == 3 && member_ == Member::kOptional) {
+      request_.extension_optional.push_back({std::string(name)});
+    }
     if (depth != 1) return true;
     member_ = Member::kUnknown;
     if (name == "number") member_ = Member::kNumber;
@@ -125,6 +127,12 @@ class DrawHandler final : public BodyHandler {
   }
 
   bool OnScalar(int depth, const Scalar& scalar) override {
+    if (depth == 3 && scalar.kind == Scalar::Kind::kUnsigned) {
+      if (member_ == Member::kMandatory) {
+        request_.extension_mandatory.back().number = scalar.number;
+      }
+      if (member_ == Member::kOptional) request_.extension_optional.back().number = scalar.number;
+    }
     if (member_ == Member::kUnknown || depth > 2) return true;
     if (depth == 1 && scalar.kind == Scalar::Kind::kNull) return true;
     if (depth == 1 && scalar.kind == Scalar::Kind::kUnsigned) {
@@ -295,6 +303,10 @@ Outcome<DrawRequest> ReadDrawQuery(absl::string_view query, SaeId caller, SaeId 
   std::optional<uint64_t> number;
   const auto take = [&](const std::string& name,
                         const std::string& value) -> std::optional<Refusal> {
+    if (name == "additional_slave_SAE_IDs" || name == "extension_mandatory" ||
+        name == "extension_optional") {
+      return BadRequest(absl::StrCat("GET takes number and size; POST a JSON body for ", name));
+    }
     if (name != "number" && name != "size") return std::nullopt;
     std::optional<uint64_t>& field = name == "number" ? number : request.size_bits;
     if (field.has_value()) return BadRequest(absl::StrCat(name, " occurs twice in the query"));
@@ -305,6 +317,18 @@ Outcome<DrawRequest> ReadDrawQuery(absl::string_view query, SaeId caller, SaeId 
   if (std::optional<Refusal> refusal = ReadQuery(query, take)) return *std::move(refusal);
   request.number = number.value_or(1);
   return Checked(std::move(request));
+}
+
+std::optional<Refusal> CheckPostQuery(absl::string_view query) {
+  return ReadQuery(
+      query, [](const std::string& name, const std::string&) -> std::optional<Refusal> {
+        if (name != "number" && name != "size" && name != "key_ID") return std::nullopt;
+        return BadRequest(absl::StrCat("POST says ", name, " in its JSON body, not in the URL"));
+      });
+}
+
+ExtensionParameter ReadExtension(absl::string_view name, absl::string_view value_json) {
+  return {std::string(name), ReadDecimal(std::string(value_json))};
 }
 
 Outcome<FetchRequest> ReadFetchBody(absl::string_view body, SaeId caller, SaeId master) {
@@ -318,6 +342,9 @@ Outcome<FetchRequest> ReadFetchQuery(absl::string_view query, SaeId caller, SaeI
   FetchRequest request{.caller = std::move(caller), .master = std::move(master), .key_ids = {}};
   const auto take = [&](const std::string& name,
                         const std::string& value) -> std::optional<Refusal> {
+    if (name == "key_IDs" || name == "key_ID_extension" || name == "key_IDs_extension") {
+      return BadRequest(absl::StrCat("GET takes one key_ID; POST a JSON body for ", name));
+    }
     if (name != "key_ID") return std::nullopt;
     if (!request.key_ids.empty()) {
       return BadRequest("GET takes one key_ID; POST a JSON body for more");

@@ -23,15 +23,23 @@ inline constexpr size_t kMaxSaeIdBytes = 300;
 // Body of POST enc_keys. An empty body asks for the defaults, as `{}` does.
 Outcome<DrawRequest> ReadDrawBody(absl::string_view body, SaeId caller, SaeId slave);
 
-// Query string (without '?') of GET enc_keys: `number` and `size`, decimal, each at most once;
-// other names are skipped.
+// Query string (without '?') of GET enc_keys: `number` and `size`, decimal, each at most once. What
+// only a POST may ask for (§5.2) is refused; other names are skipped.
 Outcome<DrawRequest> ReadDrawQuery(absl::string_view query, SaeId caller, SaeId slave);
 
 // Body of POST dec_keys.
 Outcome<FetchRequest> ReadFetchBody(absl::string_view body, SaeId caller, SaeId master);
 
-// Query string of GET dec_keys: exactly one `key_ID`; other names are skipped.
+// Query string of GET dec_keys: exactly one `key_ID`. What only a POST may ask for (§5.3) is
+// refused; other names are skipped.
 Outcome<FetchRequest> ReadFetchQuery(absl::string_view query, SaeId caller, SaeId master);
+
+// The query string of a POST: refused if it says what belongs into the body. Other names are
+// skipped.
+std::optional<Refusal> CheckPostQuery(absl::string_view query);
+
+// A parameter of an extension whose value is given as JSON text.
+ExtensionParameter ReadExtension(absl::string_view name, absl::string_view value_json);
 
 // What must hold of a request whatever the front end: IDs of SAEs not blank nor too long; slave
 // and additional slaves all different and none the caller; one or more key_IDs, none twice.

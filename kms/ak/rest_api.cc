@@ -4,8 +4,13 @@
 #include <memory>
 #include <utility>
 #include <variant>
+#include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "kms/ak/answer_writer.h"
 #include "kms/ak/request_reader.h"
 #include "kms/ak/target.h"
@@ -35,10 +40,47 @@ HttpAnswer MessageAnswer(int status, const char* message) {
   return {.status = status, .body = WriteRefusal({.message = message})};
 }
 
-HttpAnswer WrongVerb(const char* allow) {
+HttpAnswer BadRequest(const char* message) {
+  return RefusalAnswer({.kind = Refusal::Kind::kBadRequest, .message = message});
+}
+
+constexpr char kStatusVerbs[] = "GET, HEAD, OPTIONS";
+constexpr char kKeyVerbs[] = "GET, POST, OPTIONS";
+constexpr char kAllVerbs[] = "GET, HEAD, POST, OPTIONS";
+
+HttpAnswer Options(const char* allow) {
+  return {.status = 204, .content_type = "", .headers = {{"Allow", allow}}};
+}
+
+HttpAnswer WrongVerb(const std::string& method, const char* allow) {
+  if (method == "OPTIONS") return Options(allow);
   HttpAnswer answer = MessageAnswer(405, "this resource does not have that HTTP method");
   answer.headers.emplace_back("Allow", allow);
   return answer;
+}
+
+// Whether a body of this Content-Type may be JSON in UTF-8. The type of HTML forms counts as none:
+// some clients say it of every body that they are not told more about.
+bool MayBeJson(absl::string_view content_type) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(content_type, ';');
+  for (size_t i = 1; i < parts.size(); ++i) {
+    const std::vector<absl::string_view> pair = absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
+    if (pair.size() == 2 &&
+        absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(pair[0]), "charset")) {
+      absl::string_view charset = absl::StripAsciiWhitespace(pair[1]);
+      if (charset.size() > 1 && charset.front() == '"' && charset.back() == '"') {
+        charset = charset.substr(1, charset.size() - 2);
+      }
+      if (!absl::EqualsIgnoreCase(charset, "utf-8") && !absl::EqualsIgnoreCase(charset, "utf8") &&
+          !absl::EqualsIgnoreCase(charset, "us-ascii")) {
+        return false;
+      }
+    }
+  }
+  const std::string type = absl::AsciiStrToLower(absl::StripAsciiWhitespace(parts[0]));
+  return type.empty() || type == "application/json" || type == "text/json" ||
+         type == "application/x-www-form-urlencoded" ||
+         (absl::StartsWith(type, "application/") && absl::EndsWith(type, "+json"));
 }
 
 HttpAnswer StatusAnswer(const Outcome<PairStatus>& outcome) {
@@ -55,6 +97,10 @@ HttpAnswer KeyAnswer(const Outcome<KeyContainer>& outcome) {
 
 HttpAnswer RefusalAnswer(const Refusal& refusal) {
   HttpAnswer answer = {.status = StatusCode(refusal.kind), .body = WriteRefusal(refusal)};
+  // RFC 9110 §15.5.2 wants it; there is no registered name for certificates.
+  if (answer.status == 401) {
+    answer.headers.emplace_back("WWW-Authenticate", "TLS-Client-Certificate realm=\"KME\"");
+  }
   if (answer.status == 503) {
     const int64_t millis = refusal.retry_after.value_or(Duration::Seconds(1)).millis();
     answer.headers.emplace_back("Retry-After",
@@ -66,6 +112,7 @@ HttpAnswer RefusalAnswer(const Refusal& refusal) {
 void RestApi::Handle(HttpRequest request, HttpDone done) {
   if (!request.caller.ok())
     return done(RefusalAnswer({.kind = Refusal::Kind::kUnauthorized, .message = ""}));
+  if (request.method == "OPTIONS" && request.target == "*") return done(Options(kAllVerbs));
   const TargetParts parts = SplitTarget(request.target);
   std::variant<KeysTarget, NoSuchPath, Refusal> read = ReadKeysPath(parts.path);
   if (std::holds_alternative<NoSuchPath>(read)) {
@@ -80,11 +127,20 @@ void RestApi::Handle(HttpRequest request, HttpDone done) {
   const bool post = request.method == "POST";
 
   if (target.method == KeysTarget::Method::kStatus) {
-    if (!get) return done(WrongVerb("GET"));
+    if (!get && request.method != "HEAD") return done(WrongVerb(request.method, kStatusVerbs));
     return port_.Status({.caller = std::move(caller), .slave = std::move(target.sae)},
                         [done](Outcome<PairStatus> outcome) { done(StatusAnswer(outcome)); });
   }
-  if (!get && !post) return done(WrongVerb("GET, POST"));
+  if (!get && !post) return done(WrongVerb(request.method, kKeyVerbs));
+  if (get && !request.body.empty()) {
+    return done(BadRequest("GET has no body; POST it"));
+  }
+  if (post) {
+    if (const auto refusal = CheckPostQuery(parts.query)) return done(RefusalAnswer(*refusal));
+    if (!request.body.empty() && !MayBeJson(request.content_type)) {
+      return done(MessageAnswer(415, "the body shall be application/json in UTF-8"));
+    }
+  }
   const auto on_keys = [done](Outcome<KeyContainer> outcome) { done(KeyAnswer(outcome)); };
   if (target.method == KeysTarget::Method::kEncKeys) {
     Outcome<DrawRequest> draw =

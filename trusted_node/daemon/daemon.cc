@@ -343,13 +343,22 @@ HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string
     const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
     return facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
   };
-  // The gRPC listeners need some too.
-  const uint32_t share = static_cast<uint32_t>(std::max(1, DescriptorsForClients() / 2));
-  out.connections_max = std::min(config.rest().connections_max(), share);
+  // The gRPC listeners need some descriptors too.
+  const uint32_t share = static_cast<uint32_t>(std::max(4, DescriptorsForClients() / 2));
+  const config::v1::Rest& limits = config.rest();
+  out.admission = {.connections_max = std::min(limits.connections_max(), share - share / 4),
+                   .address_connections_max = limits.connections_per_address_max(),
+                   .caller_connections_max = limits.connections_per_sae_max(),
+                   .requests_per_second = limits.requests_per_second_per_sae(),
+                   .requests_burst = limits.requests_burst_per_sae()};
+  out.handshakes_max = std::min(limits.handshakes_max(), share / 4);
   out.body_max_bytes = config.rest().body_bytes_max();
   out.header_max_bytes = config.rest().header_bytes_max();
   out.handshake_timeout = FromProto(config.rest().handshake_timeout());
   out.idle_timeout = FromProto(config.rest().idle_timeout());
+  out.header_timeout = FromProto(limits.header_timeout());
+  out.body_timeout = FromProto(limits.body_timeout());
+  out.write_timeout = FromProto(limits.write_timeout());
   return out;
 }
 
@@ -403,6 +412,8 @@ HttpsSite::Page Daemon::Impl::Metrics() {
     const HttpsCounts counts = rest->counts();
     snapshot.counters["rest_connections_over_limit"] += counts.refused_over_limit;
     snapshot.counters["rest_handshakes_failed"] += counts.failed_handshakes;
+    snapshot.counters["rest_handshakes_dropped"] += counts.dropped_handshakes;
+    snapshot.counters["rest_requests_over_rate"] += counts.requests_over_rate;
     snapshot.counters["rest_timeouts"] += counts.timeouts;
   }
   HttpsSite::Page page;

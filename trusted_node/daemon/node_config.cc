@@ -39,6 +39,9 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   out.idempotency_open_max = delivery.idempotency_open_max();
   out.idempotency_bytes_max = delivery.idempotency_bytes_max();
   out.draw_wait = FromProto(delivery.request_deadline());
+  out.deadline_max = FromProto(delivery.deadline_max());
+  out.refuse_unhandled_optional = delivery.refuse_unhandled_optional();
+  out.fetch_life = FromProto(delivery.fetch_life());
   // The other half is left to those that can be answered.
   out.draws_waiting_max = delivery.requests_pending_max() / 2;
   return out;

@@ -26,6 +26,12 @@ struct DeliveryConfig {
   Duration supply_wait = Duration::Seconds(2);
   // How long a draw may wait for fresh key of its pair; zero: it is refused at once.
   Duration draw_wait = {};
+  // The longest wait that a request may ask for (keyhop_deadline_ms).
+  Duration deadline_max = Duration::Seconds(60);
+  // Refuse a draw with an extension_optional that would be ignored.
+  bool refuse_unhandled_optional = false;
+  // How long after the end of its lease a drawn key can be fetched: only told.
+  Duration fetch_life = Duration::Seconds(24 * 3600);
   // Draws that may wait in the whole node.
   uint32_t draws_waiting_max = 1024;
   // How long, in run time, the answer to a request with an idempotency key is kept; how many one

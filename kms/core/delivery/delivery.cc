@@ -7,16 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "kms/base/check.h"
+#include "kms/core/delivery/extensions.h"
 
 namespace keyhop {
 namespace {
-
-// Extensions that we know by name but cannot meet: a mandatory one is refused with the text for
-// "known, cannot be met" (§6.2).
-bool KnownExtension(const std::string& name) {
-  return name == "keyhop_route_type" || name == "keyhop_paths_min" ||
-         name == "keyhop_excluded_nodes" || name == "keyhop_age_max" || name == "keyhop_deadline";
-}
 
 Refusal BadRequest(std::string message, std::map<std::string, std::string> details = {}) {
   return {Refusal::Kind::kBadRequest, std::move(message), std::move(details), std::nullopt};
@@ -57,10 +51,36 @@ Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
   // A segment more than the target may be there.
   status.max_key_count = std::min(status.max_key_count, config_.max_key_count);
   status.stored_key_count = std::min(status.stored_key_count, status.max_key_count);
-  if (slave->home == context.Self()) {
-    status.extension["keyhop_key_origin"] = "local random: master and slave share a home node";
-  }
+  TellFacts(now, slave->home, context, status);
   return status;
+}
+
+void Delivery::TellFacts(Instant now, const NodeId& home, const DeliveryContext& context,
+                         PairStatus& status) const {
+  constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
+  const auto millis = [](Duration d) {
+    return static_cast<uint64_t>(std::max<int64_t>(0, d.millis()));
+  };
+  std::map<std::string, Fact>& facts = status.extension;
+  facts["keyhop_key_origin"] = home == context.Self()
+                                   ? "local random: master and slave share a home node"
+                                   : "QKD, relayed by trusted nodes";
+  const StreamSource* source = context.FindSourceTo(home);
+  const uint64_t stored = source ? source->Drawable(now, kWordBytes) * kWordBytes : 0;
+  const uint64_t target = context.PoolTargetBytes();
+  const uint64_t rate = context.RefillBytesPerSecond(now, home);
+  facts["keyhop_stored_bits"] = stored * 8;
+  facts["keyhop_pool_bits"] = target * 8;
+  facts["keyhop_refill_bits_per_s"] = rate * 8;
+  const uint64_t missing = target > stored ? target - stored : 0;
+  if (missing == 0 || rate > 0) {
+    facts["keyhop_refill_ms"] = missing == 0 ? 0 : missing * 1000 / rate;
+  }
+  facts["keyhop_draw_wait_ms"] = millis(config_.draw_wait);
+  facts["keyhop_deadline_ms_max"] = millis(config_.deadline_max);
+  facts["keyhop_fetch_life_ms"] = millis(config_.fetch_life);
+  facts["keyhop_failed_fetches_max"] = config_.failed_fetches_burst;
+  facts["keyhop_extensions"] = ExtensionStates();
 }
 
 // No request can have more keys than there may ever be.
@@ -115,18 +135,20 @@ std::optional<Refusal> Delivery::CheckDraw(const DrawRequest& request,
   }
   if (auto refusal = CheckSize(request.size_bits)) return refusal;
   if (auto refusal = CheckAdditionalSlaves(request, context)) return refusal;
-  for (const std::string& name : request.extension_mandatory) {
-    if (!KnownExtension(name)) {
-      return BadRequest(kExtensionUnsupported,
-                        {{"extension_mandatory_unsupported", name + " is not supported"}});
-    }
-  }
-  if (!request.extension_mandatory.empty()) {
-    return BadRequest(
-        kExtensionUnmet,
-        {{"extension_mandatory_unmet", request.extension_mandatory.front() + " could not be met"}});
-  }
-  return std::nullopt;
+  return CheckExtensions(request, config_);
+}
+
+Refusal Delivery::NotEnough(Instant now, const DrawRequest& request,
+                            const DeliveryContext& context) const {
+  Refusal refusal = Unavailable("not enough key at hand for this pair; retry");
+  const uint64_t size_bits = request.size_bits.value_or(config_.key_size_bits);
+  const auto slave = context.FindSae(request.slave);
+  const StreamSource* source = slave ? context.FindSourceTo(slave->home) : nullptr;
+  const uint32_t bytes = static_cast<uint32_t>(size_bits / 8);
+  const uint64_t at_hand = source ? source->Drawable(now, bytes) * size_bits : 0;
+  refusal.details["bits_asked"] = absl::StrCat(request.number * size_bits);
+  refusal.details["bits_at_hand"] = absl::StrCat(at_hand);
+  return refusal;
 }
 
 std::optional<Refusal> Delivery::RefusalOf(const DrawRequest& request,
@@ -155,12 +177,7 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
   const uint64_t size_bits = request.size_bits.value_or(config_.key_size_bits);
   const uint32_t bytes = static_cast<uint32_t>(size_bits / 8);
   auto draft = source->Draw(now, request.number, bytes);
-  if (!draft.ok()) {
-    Refusal refusal = Unavailable("not enough key at hand for this pair; retry");
-    refusal.details["bits_asked"] = absl::StrCat(request.number * size_bits);
-    refusal.details["bits_at_hand"] = absl::StrCat(source->Drawable(now, bytes) * size_bits);
-    return refusal;
-  }
+  if (!draft.ok()) return NotEnough(now, request, context);
   KeyContainer container;
   container.keys.reserve(draft->keys.size());
   for (StreamSource::Drawn& drawn : draft->keys) {

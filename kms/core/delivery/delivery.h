@@ -32,6 +32,8 @@ class DeliveryContext {
   virtual StreamOutbox& OutboxFor(const NodeId& source, const NodeId& destination) = 0;
   // Bytes that the pool to `home` is filled up to when in use.
   virtual uint64_t PoolTargetBytes() const = 0;
+  // How fast fresh key came for the pair with `home` lately.
+  virtual uint64_t RefillBytesPerSecond(Instant now, const NodeId& home) const = 0;
 };
 
 // A drawn key under the key_ID that its slave fetches it by. `slave_number`: the slave's
@@ -58,6 +60,9 @@ class Delivery {
   Outcome<KeyContainer> Fetch(Instant now, const FetchRequest& request, DeliveryContext& context,
                               WriteSeq& after);
 
+  // What a draw is told for which there is not enough key.
+  Refusal NotEnough(Instant now, const DrawRequest& request, const DeliveryContext& context) const;
+
   // Why this draw can never be served, if so. Takes nothing.
   std::optional<Refusal> RefusalOf(const DrawRequest& request,
                                    const DeliveryContext& context) const;
@@ -76,6 +81,8 @@ class Delivery {
   std::optional<Refusal> CheckDraw(const DrawRequest& request,
                                    const DeliveryContext& context) const;
   uint64_t KeysPerRequestMax() const;
+  void TellFacts(Instant now, const NodeId& home, const DeliveryContext& context,
+                 PairStatus& status) const;
   Refusal Unavailable(std::string message) const;
 
   const DeliveryConfig config_;

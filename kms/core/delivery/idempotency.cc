@@ -23,9 +23,11 @@ void Put(const std::vector<SaeId>& ids, ByteWriter& out) {
   out.U64(ids.size());
   for (const SaeId& id : ids) out.Text(id.value);
 }
-void Put(const std::vector<std::string>& texts, ByteWriter& out) {
-  out.U64(texts.size());
-  for (const std::string& text : texts) out.Text(text);
+void Put(const std::vector<ExtensionParameter>& parameters, ByteWriter& out) {
+  out.U64(parameters.size());
+  for (const auto& [name, number] : parameters) {
+    out.Text(name).U8(number ? 1 : 0).U64(number.value_or(0));
+  }
 }
 
 // An answer as it is kept: for each key its key_ID, its length and its bytes.

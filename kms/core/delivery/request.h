@@ -25,6 +25,12 @@ struct StatusRequest {
   SaeId slave;
 };
 
+// One parameter of extension_mandatory or extension_optional (§6.2).
+struct ExtensionParameter {
+  std::string name;
+  std::optional<uint64_t> number = {};  // Its value, if that is a whole number of 0 or more.
+};
+
 // Get key (§5.2). The caller is the master.
 struct DrawRequest {
   SaeId caller;
@@ -32,9 +38,8 @@ struct DrawRequest {
   uint64_t number = 1;
   std::optional<uint64_t> size_bits = {};  // Absent: the KME's default.
   std::vector<SaeId> additional_slaves = {};
-  // Names of the parameters found in extension_mandatory and extension_optional.
-  std::vector<std::string> extension_mandatory = {};
-  std::vector<std::string> extension_optional = {};
+  std::vector<ExtensionParameter> extension_mandatory = {};
+  std::vector<ExtensionParameter> extension_optional = {};
   // The caller waits for fresh key no longer than this, however long the KME would let it; zero or
   // less: not at all.
   std::optional<Duration> wait_max = {};
@@ -61,6 +66,9 @@ struct KeyContainer {
   std::vector<DeliveredKey> keys;
 };
 
+// What status_extension tells beyond the standard: a text, a whole number, or texts by name.
+using Fact = std::variant<std::string, uint64_t, std::map<std::string, std::string>>;
+
 // Table 9; sizes in bits.
 struct PairStatus {
   NodeId source_kme;
@@ -74,7 +82,7 @@ struct PairStatus {
   uint64_t max_key_size_bits = 0;
   uint64_t min_key_size_bits = 0;
   uint64_t max_sae_id_count = 0;
-  std::map<std::string, std::string> extension = {};  // Plain facts, told as strings.
+  std::map<std::string, Fact> extension = {};
 };
 
 // Why a request was refused; `message` is safe to show to the caller.

@@ -48,9 +48,13 @@ TEST(WritePairStatusTest, PrintsAllMembersOfTable9) {
       R"("max_key_count":100000,"max_key_per_request":128,"max_key_size":16384,)"
       R"("min_key_size":32,"max_SAE_ID_count":0)";
   EXPECT_EQ(WritePairStatus(status), expected + "}");
-  status.extension = {{"keyhop_a", "1"}, {"keyhop_b", "2"}};
-  EXPECT_EQ(WritePairStatus(status),
-            expected + R"(,"status_extension":{"keyhop_a":"1","keyhop_b":"2"}})");
+  status.extension = {{"keyhop_a", "1"},
+                      {"keyhop_b", uint64_t{2}},
+                      {"keyhop_c", std::map<std::string, std::string>{{"x", "\""}, {"y", ""}}}};
+  EXPECT_EQ(
+      WritePairStatus(status),
+      expected +
+          R"(,"status_extension":{"keyhop_a":"1","keyhop_b":2,"keyhop_c":{"x":"\"","y":""}}})");
 }
 
 TEST(WriteRefusalTest, PrintsDetailsAsObjects) {

@@ -178,7 +178,7 @@ class FakeDeliveryPort final : public DeliveryPort {
     if (!request.extension_mandatory.empty()) {
       return Refuse(Refusal::Kind::kBadRequest, kExtensionUnsupported,
                     {{"extension_mandatory_unsupported",
-                      request.extension_mandatory.front() + " is not supported"}});
+                      request.extension_mandatory.front().name + " is not supported"}});
     }
     if (size_bits % 8 != 0) return Refuse(Refusal::Kind::kBadRequest, kSizeNotMultipleOf8);
     if (size_bits < 32 || size_bits > 16384 || request.number == 0 || request.number > 128) {

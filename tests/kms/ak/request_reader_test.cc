@@ -12,6 +12,7 @@ namespace keyhop {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -66,8 +67,12 @@ TEST(ReadDrawBodyTest, ReadsEveryMember) {
   EXPECT_EQ(request.number, 3u);
   EXPECT_EQ(request.size_bits, 1024u);
   EXPECT_THAT(request.additional_slaves, ElementsAre(SaeId("carol"), SaeId("d\u00e9 /%")));
-  EXPECT_THAT(request.extension_mandatory, ElementsAre("abc_route_type", "abc_x"));
-  EXPECT_THAT(request.extension_optional, ElementsAre("abc_max_age", "abc_y"));
+  const auto name = [](auto matcher) { return Field(&ExtensionParameter::name, matcher); };
+  EXPECT_THAT(request.extension_mandatory, ElementsAre(name("abc_route_type"), name("abc_x")));
+  EXPECT_THAT(request.extension_optional, ElementsAre(name("abc_max_age"), name("abc_y")));
+  EXPECT_EQ(request.extension_mandatory[1].number, std::nullopt);
+  EXPECT_EQ(request.extension_optional[0].number, 30000);
+  EXPECT_EQ(request.extension_optional[1].number, std::nullopt);
 }
 
 TEST(ReadDrawBodyTest, SkipsMembersThatTheStandardDoesNotHave) {

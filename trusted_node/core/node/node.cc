@@ -413,6 +413,7 @@ void NodeCore::Impl::Finish() {
     }
     for (const NodeId& node : stirred) {
       SourceEntry& entry = sources.at(node);
+      entry.rate.Note(now, entry.end->counters().acknowledged_bytes);
       ServeWaiting(entry);
       TakeSupplyResults(node, entry);
       entry.end->OnTick(now, TargetOf(node, entry), stream_out);

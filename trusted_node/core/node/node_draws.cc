@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kms/core/delivery/extensions.h"
 #include "trusted_node/core/node/node_impl.h"
 
 namespace keyhop {
@@ -10,13 +11,6 @@ namespace {
 // Of one pair: a pair that cannot be filled does not take the room of all.
 constexpr size_t kWaitingOfAPairMax = 64;
 constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
-
-Refusal WaitedInVain(const DeliveryConfig& config) {
-  return {Refusal::Kind::kUnavailable,
-          "not enough key at hand for this pair; retry",
-          {},
-          config.retry_after};
-}
 
 }  // namespace
 
@@ -27,8 +21,7 @@ uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
 
 bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
   // More than the pool holds would wait in vain.
-  const bool patient = !request.wait_max || *request.wait_max > Duration{};
-  return patient && config.delivery.draw_wait > Duration{} &&
+  return WaitOf(request, config.delivery) > Duration{} &&
          entry.waiting.size() < kWaitingOfAPairMax &&
          draws_waiting < config.delivery.draws_waiting_max &&
          BytesOf(request) <= config.pool.target_bytes;
@@ -36,9 +29,8 @@ bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& reques
 
 void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
   const uint64_t need_bytes = BytesOf(input.request);
-  const Duration wait = std::min(config.delivery.draw_wait,
-                                 input.request.wait_max.value_or(config.delivery.draw_wait));
-  entry.waiting.push_back({input.token, std::move(input.request), need_bytes, now + wait});
+  const Instant until = now + WaitOf(input.request, config.delivery);
+  entry.waiting.push_back({input.token, std::move(input.request), need_bytes, until});
   ++draws_waiting;
   ++counters["draws_waited"];
   Touch(Machine::kSource, home);
@@ -65,6 +57,9 @@ void NodeCore::Impl::On(DrawAsked input) {
       AnswerDraw(input.token, *std::move(refusal), 0);
     } else if (MayWait(pair->second, input.request)) {
       Wait(pair->first, pair->second, std::move(input));
+    } else if (WaitOf(input.request, config.delivery) == Duration{}) {
+      // What is at hand belongs to those who came first.
+      AnswerDraw(input.token, delivery.NotEnough(now, input.request, *this), 0);
     } else {
       AnswerDraw(input.token,
                  Refusal{Refusal::Kind::kExhausted,
@@ -103,7 +98,7 @@ void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
   // Behind the first there may be callers with less patience.
   std::erase_if(entry.waiting, [&](const WaitingDraw& draw) {
     if (now < draw.until) return false;
-    AnswerDraw(draw.token, WaitedInVain(config.delivery), 0);
+    AnswerDraw(draw.token, delivery.NotEnough(now, draw.request, *this), 0);
     --draws_waiting;
     return true;
   });
@@ -126,7 +121,7 @@ void NodeCore::Impl::On(CallCancelled input) {
         });
     if (draw == entry.waiting.end()) continue;
     ++counters["draws_cancelled"];
-    AnswerDraw(draw->token, WaitedInVain(config.delivery), 0);
+    AnswerDraw(draw->token, delivery.NotEnough(now, draw->request, *this), 0);
     entry.waiting.erase(draw);
     --draws_waiting;
     Touch(Machine::kSource, home);

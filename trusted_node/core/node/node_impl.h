@@ -17,6 +17,7 @@
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
+#include "trusted_node/core/node/rate.h"
 
 namespace keyhop {
 
@@ -72,7 +73,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     // Segments under way at most: grows by one with each acknowledgement, halves with each refusal.
     uint32_t window = 1;
     std::vector<NodeId> last_path = {};
-    Instant rate_since = {};
+    RecentRate rate = RecentRate();  // Of bytes that the destination acknowledged.
     Instant last_launch = {};
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
     std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
@@ -140,6 +141,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   StreamDestination* DestinationFrom(const NodeId& home) override;
   StreamOutbox& OutboxFor(const NodeId&, const NodeId&) override { return stream_out; }
   uint64_t PoolTargetBytes() const override { return config.pool.target_bytes; }
+  uint64_t RefillBytesPerSecond(Instant at, const NodeId& home) const override;
 
   // RoutingOutbox.
   WriteSeq Write(DirectoryRecord record) override { return Write(Record(std::move(record))); }
@@ -180,6 +182,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
 
   // node_draws.cc
+  // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
   void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);

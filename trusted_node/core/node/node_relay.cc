@@ -79,7 +79,7 @@ NodeCore::Impl::SourceEntry* NodeCore::Impl::EnsureSource(const NodeId& destinat
   if (it != sources.end()) return &it->second;
   if (sources.size() + destinations.size() >= config.streams_max) return nullptr;
   SourceEntry& entry = sources[destination];
-  entry.rate_since = now;
+  entry.rate = RecentRate(now);
   entry.end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, destination}, own,
                                              std::vector<StreamRecord>{});
   Touch(Machine::kSource, destination);

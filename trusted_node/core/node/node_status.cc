@@ -4,6 +4,11 @@
 
 namespace keyhop {
 
+uint64_t NodeCore::Impl::RefillBytesPerSecond(Instant at, const NodeId& home) const {
+  const auto it = sources.find(home);
+  return it == sources.end() ? 0 : it->second.rate.PerSecond(at);
+}
+
 NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   NodeSnapshot snapshot;
   snapshot.self = config.self;
@@ -22,7 +27,6 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
     burnt += counts.burnt_bytes;
     acknowledged += counts.acknowledged_bytes;
     epochs += counts.epochs_opened;
-    const int64_t ms = (at - entry.rate_since).millis();
     snapshot.pools.push_back(
         {.stream = {config.self, destination},
          .session_open = levels.session_open,
@@ -33,8 +37,7 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
          .target_bytes = config.pool.prefill || (entry.used_until && at < *entry.used_until)
                              ? config.pool.target_bytes
                              : config.pool.idle_bytes,
-         .refill_bytes_per_s =
-             ms <= 0 ? 0 : counts.acknowledged_bytes * 1000 / static_cast<uint64_t>(ms),
+         .refill_bytes_per_s = entry.rate.PerSecond(at),
          .last_path = entry.last_path});
   }
   snapshot.leased_bytes = leased_bytes;

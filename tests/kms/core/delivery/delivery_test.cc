@@ -90,6 +90,9 @@ class TwoKmes {
     }
     StreamOutbox& OutboxFor(const NodeId&, const NodeId&) override { return world_.shell_b_; }
     uint64_t PoolTargetBytes() const override { return 4096; }
+    uint64_t RefillBytesPerSecond(Instant, const NodeId&) const override {
+      return world_.refill_bytes_per_s;
+    }
 
    private:
     TwoKmes& world_;
@@ -98,6 +101,7 @@ class TwoKmes {
   View At(const char* node) { return View(*this, NodeId(node)); }
 
   Instant now{1'000'000'000};
+  uint64_t refill_bytes_per_s = 0;
 
  private:
   StreamConfig config_;
@@ -234,10 +238,11 @@ TEST_F(DeliveryTest, RefusesWithTheStandardsTextsAndTakesNothing) {
                 "size shall be from 32 to 16384 bits");
   ExpectRefusal(Draw({.caller = alice, .slave = bob, .number = 0}), Kind::kBadRequest,
                 "number shall be from 1 to 128");
-  ExpectRefusal(Draw({.caller = alice, .slave = bob, .extension_mandatory = {"x_y"}}),
+  ExpectRefusal(Draw({.caller = alice, .slave = bob, .extension_mandatory = {{"x_y"}}}),
                 Kind::kBadRequest, kExtensionUnsupported);
-  ExpectRefusal(Draw({.caller = alice, .slave = bob, .extension_mandatory = {"keyhop_route_type"}}),
-                Kind::kBadRequest, kExtensionUnmet);
+  ExpectRefusal(
+      Draw({.caller = alice, .slave = bob, .extension_mandatory = {{"keyhop_route_type"}}}),
+      Kind::kBadRequest, kExtensionUnmet);
   ExpectRefusal(Draw({.caller = alice, .slave = alice}), Kind::kBadRequest,
                 "slave and master are the same SAE");
   ExpectRefusal(Draw({.caller = alice, .slave = SaeId("nobody")}), Kind::kBadRequest,
@@ -257,6 +262,31 @@ TEST_F(DeliveryTest, StatusCountsWhatCanBeDrawnAndTakesNothing) {
   Drawn(3);
   const auto after = std::get<PairStatus>(at_a_.Status(world_.now, request, view));
   EXPECT_EQ(after.stored_key_count, first.stored_key_count - 3);
+}
+
+TEST_F(DeliveryTest, StatusTellsRateTimeToRefillLimitsAndExtensions) {
+  auto view = world_.At("a");
+  const StatusRequest request{SaeId("alice"), SaeId("bob")};
+  auto status = std::get<PairStatus>(at_a_.Status(world_.now, request, view));
+  EXPECT_EQ(status.extension.at("keyhop_stored_bits"), Fact(uint64_t{0}));
+  EXPECT_EQ(status.extension.at("keyhop_refill_bits_per_s"), Fact(uint64_t{0}));
+  EXPECT_FALSE(status.extension.contains("keyhop_refill_ms")) << "nobody can know";
+  world_.Fill(1024);
+  world_.refill_bytes_per_s = 100;
+  status = std::get<PairStatus>(at_a_.Status(world_.now, request, view));
+  const uint64_t bits = std::get<uint64_t>(status.extension.at("keyhop_stored_bits"));
+  EXPECT_GE(bits, 8192u);
+  EXPECT_EQ(status.extension.at("keyhop_pool_bits"), Fact(uint64_t{4096 * 8}));
+  EXPECT_EQ(status.extension.at("keyhop_refill_bits_per_s"), Fact(uint64_t{800}));
+  EXPECT_EQ(status.extension.at("keyhop_refill_ms"), Fact((4096 - bits / 8) * 10));
+  EXPECT_EQ(status.extension.at("keyhop_deadline_ms_max"), Fact(uint64_t{60'000}));
+  const auto& states =
+      std::get<std::map<std::string, std::string>>(status.extension.at("keyhop_extensions"));
+  EXPECT_EQ(states.at("keyhop_deadline_ms"), "supported");
+  for (const char* name :
+       {"keyhop_route_type", "keyhop_paths_min", "keyhop_excluded_nodes", "keyhop_age_max"}) {
+    EXPECT_EQ(states.at(name), "known, cannot be met");
+  }
 }
 
 TEST_F(DeliveryTest, AnnouncesTheMostKeysThatThereMayBeAndHoldsToIt) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/trusted_node/core/node/node_world.h"
+#include "trusted_node/core/node/rate.h"
 
 namespace keyhop {
 namespace {
@@ -61,6 +62,70 @@ TEST_F(NodeDrawsTest, WithoutADeadlineADrawIsRefusedAtOnce) {
   NodeWorld world({"a", "b"}, WithWait(Duration{}));
   world.Run(Duration::Seconds(3));
   EXPECT_NE(world.RefusalOf(world.Draw("a", "b")), nullptr);
+}
+
+// Whether the draw is answered at this time and not a millisecond before.
+void ExpectEndsAfter(NodeWorld& world, uint64_t draw, Duration wait) {
+  world.Run(wait - Duration::Millis(1));
+  EXPECT_FALSE(world.answered(draw));
+  world.Run(Duration::Millis(2));
+  ASSERT_NE(world.RefusalOf(draw), nullptr);
+  EXPECT_EQ(world.RefusalOf(draw)->kind, Refusal::Kind::kUnavailable);
+  EXPECT_EQ(world.RefusalOf(draw)->details.at("bits_asked"), "256");
+  EXPECT_EQ(world.RefusalOf(draw)->details.at("bits_at_hand"), "0");
+}
+
+TEST_F(NodeDrawsTest, ARequestMayAskForALongerOrAShorterWait) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  ExpectEndsAfter(world, world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 200}}),
+                  Duration::Millis(200));
+  ExpectEndsAfter(world, world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 9000}}),
+                  Duration::Millis(9000));
+  EXPECT_NE(world.RefusalOf(world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 0}})), nullptr);
+  NodeWorld hasty({"a", "b"}, WithWait(Duration{}));
+  hasty.Run(Duration::Seconds(3));
+  ExpectEndsAfter(hasty, hasty.Draw("a", "b", 1, {{"keyhop_deadline_ms", 300}}),
+                  Duration::Millis(300));
+}
+
+TEST_F(NodeDrawsTest, ADrawBehindOneThatMayWaitLongerEndsAtItsOwnDeadline) {
+  NodeWorld world({"a", "b"}, WithWait(kWait));
+  world.Run(Duration::Seconds(3));
+  const uint64_t patient = world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 9000}});
+  const uint64_t hasty = world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 100}});
+  const uint64_t now = world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 0}});
+  ASSERT_NE(world.RefusalOf(now), nullptr) << "does not wait behind others";
+  EXPECT_EQ(world.RefusalOf(now)->kind, Refusal::Kind::kUnavailable);
+  ExpectEndsAfter(world, hasty, Duration::Millis(100));
+  EXPECT_FALSE(world.answered(patient));
+  world.MakePads(128 * 1024);
+  world.Run(Duration::Seconds(3));
+  EXPECT_EQ(world.Keys(patient).keys.size(), 1u);
+}
+
+TEST_F(NodeDrawsTest, ADrawWithADeadlineGetsTheKeyThatComesInTime) {
+  NodeWorld world({"a", "b"}, WithWait(Duration{}));
+  world.Run(Duration::Seconds(3));
+  const uint64_t draw = world.Draw("a", "b", 1, {{"keyhop_deadline_ms", 5000}});
+  EXPECT_FALSE(world.answered(draw));
+  world.MakePads(128 * 1024);
+  world.Run(Duration::Seconds(4));
+  EXPECT_EQ(world.Keys(draw).keys.size(), 1u);
+}
+
+TEST(RecentRateTest, CountsTheLastTenSeconds) {
+  const auto at = [](int64_t s) { return Instant{} + Duration::Seconds(s); };
+  RecentRate rate(at(0));
+  EXPECT_EQ(rate.PerSecond(at(0)), 0u);
+  rate.Note(at(1), 100);
+  EXPECT_EQ(rate.PerSecond(at(2)), 50u) << "since two seconds";
+  rate.Note(at(20), 100);
+  EXPECT_EQ(rate.PerSecond(at(20)), 0u) << "nothing came lately";
+  for (int s = 21; s <= 40; ++s) rate.Note(at(s), 100 + 70 * static_cast<uint64_t>(s - 20));
+  EXPECT_EQ(rate.PerSecond(at(40)), 70u);
+  EXPECT_EQ(rate.PerSecond(at(45)), 35u);
+  EXPECT_EQ(rate.PerSecond(at(50)), 0u);
 }
 
 TEST_F(NodeDrawsTest, WhatTheStandardRefusesDoesNotWait) {

@@ -156,9 +156,12 @@ void NodeWorld::MakePads(uint64_t bytes) {
   }
 }
 
-uint64_t NodeWorld::Draw(const std::string& master, const std::string& slave, uint64_t number) {
-  return Draw(master,
-              DrawRequest{.caller = SaeOf(master), .slave = SaeOf(slave), .number = number});
+uint64_t NodeWorld::Draw(const std::string& master, const std::string& slave, uint64_t number,
+                         std::vector<ExtensionParameter> mandatory) {
+  return Draw(master, DrawRequest{.caller = SaeOf(master),
+                                  .slave = SaeOf(slave),
+                                  .number = number,
+                                  .extension_mandatory = std::move(mandatory)});
 }
 
 uint64_t NodeWorld::Draw(const std::string& node, DrawRequest request) {

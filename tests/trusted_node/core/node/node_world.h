@@ -36,7 +36,8 @@ class NodeWorld {
 
   void Feed(const std::string& node, Input input);
   // A request's token; its answer is in `answers` once there is one.
-  uint64_t Draw(const std::string& master, const std::string& slave, uint64_t number = 1);
+  uint64_t Draw(const std::string& master, const std::string& slave, uint64_t number = 1,
+                std::vector<ExtensionParameter> mandatory = {});
   uint64_t Draw(const std::string& node, DrawRequest request);
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
   uint64_t Fetch(const std::string& node, FetchRequest request);
