@@ -122,7 +122,7 @@ HttpRequest HttpReader::TakeRequest() {
   // Several of that name are no key that anybody meant: joined by a line break they are refused.
   const auto keys = message.equal_range("Idempotency-Key");
   for (auto it = keys.first; it != keys.second; ++it) {
-    std::string& key = request.idempotency_key ? *request.idempotency_key += '\n'
+    std::string& key = request.idempotency_key ? * request.idempotency_key += '\n'
                                                : request.idempotency_key.emplace();
     key.append(it->value().data(), it->value().size());
   }

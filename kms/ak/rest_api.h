@@ -8,9 +8,9 @@ namespace keyhop {
 
 // ETSI GS QKD 014 V1.1.1 §5 as a function of HTTP requests: paths, verbs, status codes, bodies.
 // Where the standard is silent: 404 for another path, 405 with Allow for another verb, 415 for a
-// body that says it is no JSON, 422 for an Idempotency-Key of another request, 503 always with Retry-After. HEAD of the status is served, OPTIONS
-// tells the verbs. GET has no body, and POST says all in its body: what could be overlooked is
-// refused.
+// body that says it is no JSON, 422 for an Idempotency-Key of another request, 503 always with
+// Retry-After. HEAD of the status is served, OPTIONS tells the verbs. GET has no body, and POST
+// says all in its body: what could be overlooked is refused.
 //
 // Thread-safe.
 class RestApi {

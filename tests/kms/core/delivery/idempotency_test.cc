@@ -318,8 +318,8 @@ TEST(IdempotencyHashTest, EveryPartOfARequestCounts) {
   draws[2].number = 2;
   draws[3].size_bits = 256;
   draws[4].additional_slaves = {SaeId("c")};
-  draws[5].extension_mandatory = {"x"};
-  draws[6].extension_optional = {"x"};
+  draws[5].extension_mandatory = {{.name = "x"}};
+  draws[6].extension_optional = {{.name = "x"}};
   const FetchRequest fetch{.caller = SaeId("a"), .master = SaeId("b"), .key_ids = {KeyId{1}}};
   std::vector<FetchRequest> fetches(3, fetch);
   fetches[1].master = SaeId("c");
