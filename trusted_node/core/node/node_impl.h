@@ -92,7 +92,10 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
       impl.SendTo(peer, std::move(message), after);
     }
     uint64_t Random() override { return impl.entropy.NextU64(); }
-    void RollbackFound() override { impl.rollback_found = true; }
+    void RollbackFound() override {
+      impl.rollback_found = true;
+      impl.rollback_links.insert(peer);
+    }
     Impl& impl;
     NodeId peer;
   };
@@ -279,6 +282,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};
+  bool old_image_burnt = false;  // In this start: nothing here is from an old image of the store.
   std::map<std::string, uint64_t> counters;
   size_t draws_waiting = 0;                     // At all sources, those with additional slaves too.
   std::optional<IdempotencyTable> idempotency;  // Made by Recover.
@@ -293,6 +297,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   WriteSeq start_seq = 0;
   bool started = false;
   bool rollback_found = false;
+  std::set<NodeId> rollback_links;  // That found it.
   std::set<TimerKey> touched;
   std::deque<std::variant<StreamMessage, RelayRefusal>> to_self;
   std::deque<Segment> segments_to_self;
