@@ -105,7 +105,12 @@ void DrawMulticasts(uint64_t seed, Plan& plan) {
   plan.stream.supplies_under_way_max = Pick<uint32_t>(prng, {4, 64});
   // Keys that nobody fetches fill a small table until they age.
   plan.stream.supplies_max = Pick<uint32_t>(prng, {4, 4096, 4096, 4096});
-  plan.heals_multicasts = plan.stream.supplies_max > 4;
+  // A notice and its answer may pass all nodes; who does not wait that long gets no answer. Long
+  // lines of thin links have no pad to spare for more than one key a pair.
+  const Duration round_trip =
+      plan.delay_max * static_cast<int64_t>(2 * plan.nodes.size()) + Duration::Millis(200);
+  plan.heals_multicasts = plan.stream.supplies_max > 4 && plan.nodes.size() <= 6 &&
+                          round_trip < plan.delivery.supply_wait;
 }
 
 }  // namespace

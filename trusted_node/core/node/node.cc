@@ -309,11 +309,21 @@ void NodeCore::Impl::On(StatusAsked input) {
 
 void NodeCore::Impl::On(FetchAsked input) {
   if (AnsweredByKey(input.token, input.request)) return;
+  // A pair at home has no other end that would remember more than an old image of the store: the
+  // neighbours do, who hear of each such fetch by the versions of their links.
+  const auto master = FindSae(input.request.master);
+  const bool at_home = master && master->home == config.self;
   WriteSeq after = 0;
-  auto outcome = delivery.Fetch(now, input.request, *this, after);
+  auto outcome = at_home && !neighbour_heard
+                     ? Refusal{Refusal::Kind::kUnavailable,
+                               "this KME heard no neighbour since it started; retry",
+                               {},
+                               config.delivery.retry_after}
+                     : delivery.Fetch(now, input.request, *this, after);
   if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
     ++counters["fetches_ok"];
     counters["keys_fetched"] += got->keys.size();
+    if (at_home) RaiseLinkVersions();
   } else {
     ++counters["fetches_refused"];
   }

@@ -210,6 +210,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   bool AnsweredByKey(uint64_t token, const DrawRequest& request);
   bool AnsweredByKey(uint64_t token, const FetchRequest& request);
   bool AnsweredByKey(uint64_t token, IdempotencyTable::Request request);
+  // By these the neighbours know of an old image of this store.
+  void RaiseLinkVersions();
   // Every answer with keys, or instead of keys, leaves by this.
   void AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
 

@@ -62,12 +62,7 @@ void NodeCore::Impl::AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, W
     Touch(Machine::kIdempotency, NodeId{});
     const auto* keys = std::get_if<KeyContainer>(&outcome);
     if (keys != nullptr) {
-      // A draw leaves no other trace: by these versions the neighbours know of an old image.
-      for (auto& [peer, link] : links) {
-        LinkOut out(*this, peer);
-        link.end->RaiseVersion(now, out);
-        Touch(Machine::kLink, peer);
-      }
+      RaiseLinkVersions();  // A draw leaves no other trace.
     }
     for (const uint64_t other : waiting) {
       ++counters["answers_repeated"];
@@ -77,6 +72,14 @@ void NodeCore::Impl::AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, W
     }
   }
   Emit(KeysAnswered{token, std::move(outcome)}, after);
+}
+
+void NodeCore::Impl::RaiseLinkVersions() {
+  for (auto& [peer, link] : links) {
+    LinkOut out(*this, peer);
+    link.end->RaiseVersion(now, out);
+    Touch(Machine::kLink, peer);
+  }
 }
 
 }  // namespace keyhop

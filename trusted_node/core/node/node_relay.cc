@@ -253,6 +253,9 @@ void NodeCore::Impl::OnFrame(const NodeId& from, RelayFrame frame) {
     LinkOut out(*this, from);
     link.end->OnFailedTag(now, out);
     LinkMayHaveChanged(from);
+    // What it says of its source cannot be believed either; but if it is so, the source need not
+    // wait for its time to be over, and unequal pads are used up soon.
+    Refuse(frame, RefusalReason::kBadTag);
     return;
   }
   ++counters["relay_frames_received"];
