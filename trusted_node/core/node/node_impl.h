@@ -29,7 +29,8 @@ inline constexpr Duration kAskAgain = Duration::Seconds(1);
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
 // wait, node_multicast.cc those with additional slaves, node_keyed.cc repeats answers under
 // idempotency keys, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves
-// segments and control, node_queue.cc keeps frames that wait for pads, node_status.cc tells.
+// segments and control, node_queue.cc keeps frames that wait for pads, node_rollback.cc
+// burns what an old image brought, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public IdempotencyOutbox {
   // A frame of another source that waits for pads of its next link.
   struct WaitingFrame {
@@ -177,7 +178,6 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
   void Finish();
-  void BurnAfterRollback();
   void LinkMayHaveChanged(const NodeId& peer);
   void AdvertiseLinks();
   void Touch(Machine machine, const NodeId& node) { touched.insert({machine, node}); }
@@ -210,8 +210,6 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   bool AnsweredByKey(uint64_t token, const DrawRequest& request);
   bool AnsweredByKey(uint64_t token, const FetchRequest& request);
   bool AnsweredByKey(uint64_t token, IdempotencyTable::Request request);
-  // By these the neighbours know of an old image of this store.
-  void RaiseLinkVersions();
   // Every answer with keys, or instead of keys, leaves by this.
   void AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
 
@@ -264,6 +262,11 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void EnsurePrefilled();
   SourceEntry* EnsureSource(const NodeId& destination);
   StreamDestination* EnsureDestination(const NodeId& source);
+
+  // node_rollback.cc
+  // By these the neighbours know of an old image of this store.
+  void RaiseLinkVersions();
+  void BurnAfterRollback();
 
   // node_status.cc
   NodeSnapshot Snapshot(Instant at) const;

@@ -1,5 +1,4 @@
-// Requests under idempotency keys (DESIGN §6): which are repeats, and what makes an old image of
-// the store show.
+// Requests under idempotency keys (DESIGN §6): which are repeats.
 #include <utility>
 
 #include "trusted_node/core/node/node_impl.h"
@@ -72,14 +71,6 @@ void NodeCore::Impl::AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, W
     }
   }
   Emit(KeysAnswered{token, std::move(outcome)}, after);
-}
-
-void NodeCore::Impl::RaiseLinkVersions() {
-  for (auto& [peer, link] : links) {
-    LinkOut out(*this, peer);
-    link.end->RaiseVersion(now, out);
-    Touch(Machine::kLink, peer);
-  }
 }
 
 }  // namespace keyhop
