@@ -47,7 +47,8 @@ class Oracle {
         truth_(truth),
         watching_(watch == Watch::kEverything),
         leases_(plan),
-        retries_(plan.IdempotencyWindow()) {}
+        // A slow disk may hold an answer back for 15 s, beside the waits for keys and for notices.
+        retries_(plan.IdempotencyWindow(), Duration::Seconds(17) + plan.delivery.supply_wait) {}
 
   // A node let `message` out towards a neighbour (whatever the network then does to it).
   void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);

@@ -5,8 +5,6 @@
 namespace keyhop::sim {
 namespace {
 
-// A disk may hold an answer back for so long; its window began before.
-constexpr Duration kLate = Duration::Seconds(15);
 // A start forgets at most this part of a window of the run time before it.
 constexpr int64_t kForgottenPart = 6;
 
@@ -50,7 +48,7 @@ RetryWatch::Finding RetryWatch::OnAnswer(Instant now, size_t node, const SaeId& 
     return {life.starts == answer.starts ? Kind::kRepeated : Kind::kRepeatedAfterStart, {}};
   }
   if (uncertain_.contains(node)) return {Kind::kUncertain, {}};
-  if (ran - answer.ran + kLate < window_) {
+  if (ran - answer.ran + late_ < window_) {
     return {Kind::kFirst, name + " is another one than before"};
   }
   answer = {std::move(ids), ran, life.starts};

@@ -22,7 +22,8 @@ namespace keyhop::sim {
 // Not thread-safe.
 class RetryWatch {
  public:
-  explicit RetryWatch(Duration window) : window_(window) {}
+  // `late`: how long after its request, from which its window counts, an answer may leave.
+  RetryWatch(Duration window, Duration late) : window_(window), late_(late) {}
 
   void OnStarted(Instant now, size_t node);
   void OnCrashed(Instant now, size_t node);
@@ -54,6 +55,7 @@ class RetryWatch {
   Duration RanAt(Instant now, const Life& life) const;
 
   const Duration window_;
+  const Duration late_;
   std::map<size_t, Life> lives_;
   std::map<std::tuple<size_t, SaeId, std::string>, Answer> answers_;
   std::set<size_t> uncertain_;
