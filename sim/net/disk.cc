@@ -53,6 +53,7 @@ std::string KeyOf(const UnitBodyRecord& r) { return (Key('u') << r.stream << r.a
 std::string KeyOf(const UnitStateRecord& r) { return (Key('v') << r.stream << r.at).str(); }
 std::string KeyOf(const DirectoryRecord& r) { return (Key('D') << r.sae.value).str(); }
 std::string KeyOf(const RoutingRecord&) { return Key('R').str(); }
+std::string KeyOf(const SaeSuspendedRecord& r) { return (Key('u') << r.sae.value).str(); }
 std::string KeyOf(const LinkDownRecord& r) { return (Key('o') << r.link.value).str(); }
 
 bool Erases(const PadRecord& r) { return !r.bytes.has_value(); }
@@ -62,6 +63,7 @@ bool Erases(const UnitBodyRecord& r) { return !r.body.has_value(); }
 bool Erases(const UnitStateRecord& r) { return r.erased; }
 bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
+bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
 template <typename T>
 bool Erases(const T&) {
   return false;

@@ -49,6 +49,7 @@ Key StreamKey(const StreamId& stream) {
 
 std::string KeyOf(const NodeRecord&) { return "node/start"; }
 std::string KeyOf(const RoutingRecord&) { return "node/routing"; }
+std::string KeyOf(const SaeSuspendedRecord& r) { return Key("suspended/").Id(r.sae.value).Take(); }
 std::string KeyOf(const LinkDownRecord& r) { return LinkKey(r.link).Kind("/down").Take(); }
 std::string KeyOf(const DirectoryRecord& r) { return Key("sae/").Id(r.sae.value).Take(); }
 std::string KeyOf(const LinkRecord& r) { return LinkKey(r.link).Kind("/end").Take(); }
@@ -166,6 +167,9 @@ void Put(const RoutingRecord& r, pb::Record* record) {
   pb::RoutingRecord* out = record->mutable_routing();
   out->set_sequence_reserved(r.sequence_reserved);
   out->set_next_number(r.next_number);
+}
+void Put(const SaeSuspendedRecord& r, pb::Record* record) {
+  record->mutable_sae_suspended()->set_sae_id(r.sae.value);
 }
 void Put(const LinkDownRecord& r, pb::Record* record) {
   record->mutable_link_down()->set_link_id(r.link.value);
@@ -311,6 +315,8 @@ class RecordReader : public WireReader {
         return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
       case pb::Record::kLinkDown:
         return LinkDownRecord{Link(in.link_down().link_id(), "link_id")};
+      case pb::Record::kSaeSuspended:
+        return SaeSuspendedRecord{Sae(in.sae_suspended().sae_id(), "sae_id")};
       case pb::Record::BODY_NOT_SET:
         break;
     }

@@ -37,6 +37,7 @@ std::vector<Record> OneOfEach() {
   out.push_back(DirectoryRecord{SaeId("sae \xc3\xa9"), NodeId("home"), 81});
   out.push_back(RoutingRecord{91, 92});
   out.push_back(LinkDownRecord{link});
+  out.push_back(SaeSuspendedRecord{SaeId("sae")});
   return out;
 }
 

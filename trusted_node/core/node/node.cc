@@ -86,6 +86,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
                    [&](RoutingRecord& r) { routing_record = r; },
                    [&](LinkDownRecord& r) { down.insert(r.link); },
+                   [&](SaeSuspendedRecord& r) { suspended.insert(r.sae); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
                      of_link[link].push_back(std::move(r));

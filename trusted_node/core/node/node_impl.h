@@ -147,6 +147,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void On(FetchAsked input);
   void On(DeadlineReached input);
   void On(LinkSwitched input);
+  void On(SaeSwitched input);
   void On(CallCancelled input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
@@ -236,6 +237,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};
+  std::set<SaeId> suspended;  // SAEs of this node, by an operator.
   std::map<std::string, uint64_t> counters;
   size_t draws_waiting = 0;  // At all sources.
   uint64_t leased_bytes = 0;
