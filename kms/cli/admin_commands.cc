@@ -117,6 +117,12 @@ void Show(const Options& options, const pb::ListPoolsResponse& answer) {
   PrintRows(options, table, "pools");
 }
 
+void Show(const Options& options, const pb::SetSaeResponse& answer) {
+  Table table({{"id", "SAE"}, {"suspended", "Suspended"}});
+  table.Add({Cell::Text(answer.id()), Cell::Bool(answer.suspended(), "yes", "no")});
+  PrintOne(options, table);
+}
+
 void Show(const Options& options, const pb::RotateStoreKeyResponse& answer) {
   Table table(
       {{"store_key_number", "Store key in force, number"}, {"took_seconds", "Took, seconds"}});
@@ -153,6 +159,13 @@ int RunAdmin(const Options& options, const Connection& node) {
       request.set_id(options.link);
       request.set_up(options.command == Command::kLinkUp);
       return Call(options, node, &Stub::SetLink, request);
+    }
+    case Command::kSaeSuspend:
+    case Command::kSaeResume: {
+      pb::SetSaeRequest request;
+      request.set_id(options.sae);
+      request.set_suspended(options.command == Command::kSaeSuspend);
+      return Call(options, node, &Stub::SetSae, request);
     }
     case Command::kRotateStoreKey:
       return Call(options, node, &Stub::RotateStoreKey, pb::RotateStoreKeyRequest());

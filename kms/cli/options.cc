@@ -121,6 +121,16 @@ void AddOperatorCommands(CLI::App& app, Options& o) {
         ->add_option("ID", o.link, "ID of the link, as `keyhop links` shows it")
         ->required();
   }
+  CLI::App* sae = app.add_subcommand("sae", "Suspend an application or take it back (operator)");
+  sae->require_subcommand(1);
+  sae->fallthrough();
+  for (const auto& [command, name, help] :
+       {std::tuple(Command::kSaeSuspend, "suspend", "Refuse its every request from now on"),
+        std::tuple(Command::kSaeResume, "resume", "Serve it again")}) {
+    AddCommand(*sae, o, command, name, help)
+        ->add_option("ID", o.sae, "ID of an SAE whose home is the node")
+        ->required();
+  }
   CLI::App* store = app.add_subcommand("store", "The node's store (operator)");
   store->require_subcommand(1);
   store->fallthrough();

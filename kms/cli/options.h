@@ -18,6 +18,8 @@ enum class Command {
   kLinks,
   kPools,
   kLinkDown,
+  kSaeSuspend,
+  kSaeResume,
   kLinkUp,
   kRotateStoreKey
 };

@@ -60,6 +60,7 @@ std::string KeyOf(const SupplyRecord& r) {
 }
 std::string KeyOf(const DirectoryRecord& r) { return (Key('D') << r.sae.value).str(); }
 std::string KeyOf(const RoutingRecord&) { return Key('R').str(); }
+std::string KeyOf(const SaeSuspendedRecord& r) { return (Key('z') << r.sae.value).str(); }
 std::string KeyOf(const LinkDownRecord& r) { return (Key('o') << r.link.value).str(); }
 std::string KeyOf(const IdempotencyRecord& r) {
   return (Key('i') << r.caller.value << r.key).str();
@@ -76,6 +77,7 @@ bool Erases(const SupplyRecord& r) { return r.erased; }
 bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
 bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
+bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
 template <typename T>
 bool Erases(const T&) {
   return false;

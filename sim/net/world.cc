@@ -251,7 +251,7 @@ void World::Release(size_t node, Output output) {
   std::visit(
       Overload{[&](SendToPeer& send) { Send(node, send.peer, std::move(send.message)); },
                [&](PadBlockTaken& taken) { OnTaken(node, taken); }, [&](StatusAnswered&) {},
-               [&](LinkSwitchDone&) {},
+               [&](SwitchDone&) {},
                [&](KeysAnswered& answer) {
                  auto found = host.requests.extract(answer.token);
                  if (found.empty()) {

@@ -111,6 +111,16 @@ class AdminService final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status SetSae(grpc::ServerContext* context, const admin::v1::SetSaeRequest* request,
+                      admin::v1::SetSaeResponse* response) override {
+    if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);
+    const absl::Status set = hooks_.set_sae(SaeId(request->id()), !request->suspended());
+    if (!set.ok()) return ToGrpc(set);
+    response->set_id(request->id());
+    response->set_suspended(request->suspended());
+    return grpc::Status::OK;
+  }
+
   grpc::Status RotateStoreKey(grpc::ServerContext* context, const admin::v1::RotateStoreKeyRequest*,
                               admin::v1::RotateStoreKeyResponse* response) override {
     if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);

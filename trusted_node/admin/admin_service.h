@@ -23,6 +23,9 @@ struct AdminHooks {
   // Takes a link out of use or back into it, for good when it returns OK. NOT_FOUND: no such link
   // here; UNAVAILABLE: it is not known whether that is done.
   std::function<absl::Status(const LinkId&, bool up)> set_link;
+  // Suspends an SAE or takes it back, for good when it returns OK. NOT_FOUND: no such SAE here;
+  // UNAVAILABLE: it is not known whether that is done.
+  std::function<absl::Status(const SaeId&, bool active)> set_sae;
   // Replaces the store key; returns the new one's number.
   std::function<absl::StatusOr<uint64_t>()> rotate_store_key;
   std::function<bool()> ready;

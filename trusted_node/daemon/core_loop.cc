@@ -95,6 +95,9 @@ void CoreLoop::BlockArrived(LinkId link, BookId book, uint64_t block, SecretByte
 void CoreLoop::SwitchLink(LinkId link, bool up, TakenDone done) {
   Post({LinkSwitched{0, std::move(link), up}, std::move(done)});
 }
+void CoreLoop::SwitchSae(SaeId sae, bool active, TakenDone done) {
+  Post({SaeSwitched{0, std::move(sae), active}, std::move(done)});
+}
 void CoreLoop::ModuleChanged(ModuleStatusChanged status, Processed processed) {
   Post({std::move(status), std::move(processed)});
 }
@@ -331,9 +334,7 @@ void CoreLoop::Dispatch(Output output) {
       Overload{
           [&](SendToPeer& m) { peers_.Send(m.peer, std::move(m.message)); },
           [&](PadBlockTaken& m) { std::get<TakenDone>(TakePending(m.token))(std::move(m.status)); },
-          [&](LinkSwitchDone& m) {
-            std::get<TakenDone>(TakePending(m.token))(std::move(m.status));
-          },
+          [&](SwitchDone& m) { std::get<TakenDone>(TakePending(m.token))(std::move(m.status)); },
           [&](StatusAnswered& m) {
             ++answered_;
             std::get<StatusDone>(TakePending(m.token))(std::move(m.outcome));

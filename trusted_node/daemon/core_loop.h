@@ -94,6 +94,8 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   // Takes a link out of use or back into it. `done` as of NodePort::BlockArrived: OK once that is
   // durable, NOT_FOUND for no such link here, UNAVAILABLE when overloaded or stopping.
   void SwitchLink(LinkId link, bool up, std::function<void(absl::Status)> done);
+  // Suspends an SAE of this node or takes it back. `done`: likewise.
+  void SwitchSae(SaeId sae, bool active, std::function<void(absl::Status)> done);
 
  private:
   using StatusDone = std::function<void(Outcome<PairStatus>)>;

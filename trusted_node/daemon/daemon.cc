@@ -121,6 +121,7 @@ struct Daemon::Impl {
   HttpsSite::Page Metrics();
   const std::string& CaOf(CertificateKind clients) const;
   absl::Status SwitchLink(const LinkId& link, bool up);
+  absl::Status SwitchSae(const SaeId& sae, bool active);
   void Stop();
 
   const Config config;
@@ -269,6 +270,7 @@ absl::Status Daemon::Impl::Listen() {
     return caller.ok() ? absl::OkStatus() : absl::PermissionDeniedError(caller.status().message());
   };
   hooks.set_link = [this](const LinkId& link, bool up) { return SwitchLink(link, up); };
+  hooks.set_sae = [this](const SaeId& sae, bool active) { return SwitchSae(sae, active); };
   hooks.rotate_store_key = [this]() -> absl::StatusOr<uint64_t> {
     KEYHOP_RETURN_IF_ERROR(sealed->Rotate());
     const uint64_t number = sealed->store_key_number();
@@ -331,6 +333,19 @@ absl::Status Daemon::Impl::SwitchLink(const LinkId& link, bool up) {
   KEYHOP_RETURN_IF_ERROR(future.get());
   spdlog::info("link {}: {} by an operator", link.value, up ? "up" : "down");
   return kq1->SetLink(link, up);
+}
+
+absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
+  auto promise = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::Status> future = promise->get_future();
+  loop->SwitchSae(sae, active,
+                  [promise](absl::Status status) { promise->set_value(std::move(status)); });
+  if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
+    return absl::UnavailableError("the core did not answer in time; retry");
+  }
+  KEYHOP_RETURN_IF_ERROR(future.get());
+  spdlog::info("SAE {}: {} by an operator", sae.value, active ? "resumed" : "suspended");
+  return absl::OkStatus();
 }
 
 HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string& client_ca,

@@ -49,6 +49,7 @@ Key StreamKey(const StreamId& stream) {
 
 std::string KeyOf(const NodeRecord&) { return "node/start"; }
 std::string KeyOf(const RoutingRecord&) { return "node/routing"; }
+std::string KeyOf(const SaeSuspendedRecord& r) { return Key("suspended/").Id(r.sae.value).Take(); }
 std::string KeyOf(const LinkDownRecord& r) { return LinkKey(r.link).Kind("/down").Take(); }
 std::string KeyOf(const RunTimeRecord&) { return "node/run-time"; }
 std::string KeyOf(const IdempotencyRecord& r) {
@@ -191,6 +192,9 @@ void Put(const RoutingRecord& r, pb::Record* record) {
   pb::RoutingRecord* out = record->mutable_routing();
   out->set_sequence_reserved(r.sequence_reserved);
   out->set_next_number(r.next_number);
+}
+void Put(const SaeSuspendedRecord& r, pb::Record* record) {
+  record->mutable_sae_suspended()->set_sae_id(r.sae.value);
 }
 void Put(const LinkDownRecord& r, pb::Record* record) {
   record->mutable_link_down()->set_link_id(r.link.value);
@@ -401,6 +405,8 @@ class RecordReader : public WireReader {
       case pb::Record::kRunTime:
         return RunTimeRecord{RunTime(in.run_time().ran(), "ran"),
                              RunTime(in.run_time().refused_until(), "refused_until")};
+      case pb::Record::kSaeSuspended:
+        return SaeSuspendedRecord{Sae(in.sae_suspended().sae_id(), "sae_id")};
       case pb::Record::BODY_NOT_SET:
         break;
     }

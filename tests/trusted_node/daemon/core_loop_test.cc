@@ -43,7 +43,7 @@ class FakeMachine final : public CoreMachine {
     } else if (LinkSwitched* link = std::get_if<LinkSwitched>(&input)) {
       effects.seq = ++seq_;
       effects.writes.push_back(LinkDownRecord{link->link, link->up});
-      effects.outputs.push_back({seq_, LinkSwitchDone{link->token, absl::OkStatus()}});
+      effects.outputs.push_back({seq_, SwitchDone{link->token, absl::OkStatus()}});
     } else if (std::holds_alternative<DeadlineReached>(input)) {
       ++deadlines;
       next_ = deadlines < 3 ? std::optional(now + Duration::Millis(1)) : std::nullopt;

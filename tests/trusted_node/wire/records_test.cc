@@ -53,6 +53,7 @@ std::vector<Record> OneOfEach() {
   out.push_back(std::move(answered));
   // Longer than any other duration may be.
   out.push_back(RunTimeRecord{Duration::Seconds(2'000'000'000), Duration::Seconds(2'000'000'060)});
+  out.push_back(SaeSuspendedRecord{SaeId("sae")});
   return out;
 }
 

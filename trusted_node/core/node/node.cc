@@ -90,6 +90,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](LinkDownRecord& r) { down.insert(r.link); },
                    [&](IdempotencyRecord& r) { idempotency_records.push_back(std::move(r)); },
                    [&](RunTimeRecord& r) { run_time = r; },
+                   [&](SaeSuspendedRecord& r) { suspended.insert(r.sae); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
                      of_link[link].push_back(std::move(r));

@@ -36,8 +36,14 @@ struct LinkDownRecord {
   LinkId link;
   bool erased = false;
 };
-using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
-                            RoutingRecord, LinkDownRecord, IdempotencyRecord, RunTimeRecord>;
+// Durable. Key: SAE. There while an operator keeps an SAE of this node suspended.
+struct SaeSuspendedRecord {
+  SaeId sae;
+  bool erased = false;
+};
+using Record =
+    std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord, RoutingRecord,
+                 LinkDownRecord, SaeSuspendedRecord, IdempotencyRecord, RunTimeRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.
@@ -76,17 +82,22 @@ struct FetchAsked {
   FetchRequest request;
 };
 struct DeadlineReached {};
+struct SaeSwitched {   // Admin: an operator suspends an SAE of this node, or takes it back.
+  uint64_t token = 0;  // Comes back in SwitchDone.
+  SaeId sae;
+  bool active = true;
+};
 struct LinkSwitched {  // Admin: an operator takes a link out of use, or back into it.
-  uint64_t token = 0;  // Comes back in LinkSwitchDone.
+  uint64_t token = 0;  // Comes back in SwitchDone.
   LinkId link;
   bool up = true;
 };
 struct CallCancelled {  // Nobody waits for the answer to this call any more.
   uint64_t call = 0;    // DrawRequest::call; not 0.
 };
-using Input =
-    std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected, PeerMessage,
-                 StatusAsked, DrawAsked, FetchAsked, DeadlineReached, LinkSwitched, CallCancelled>;
+using Input = std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected,
+                           PeerMessage, StatusAsked, DrawAsked, FetchAsked, DeadlineReached,
+                           LinkSwitched, SaeSwitched, CallCancelled>;
 
 // ---- Outputs.
 struct SendToPeer {
@@ -109,12 +120,12 @@ struct AlarmRaised {
   std::string kind;  // A short word: "rollback", "failed_tags", "second_claim".
   std::string text;
 };
-struct LinkSwitchDone {  // Durable; NOT_FOUND: no such link here.
+struct SwitchDone {  // Of a link or an SAE. Durable; NOT_FOUND: no such one here.
   uint64_t token = 0;
   absl::Status status;
 };
-using Output = std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised,
-                            LinkSwitchDone>;
+using Output =
+    std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised, SwitchDone>;
 using Effects = StepEffects<Record, Output>;
 using NodeGate = OutputGate<Record, Output>;
 

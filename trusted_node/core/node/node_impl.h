@@ -173,6 +173,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void On(FetchAsked input);
   void On(DeadlineReached input);
   void On(LinkSwitched input);
+  void On(SaeSwitched input);
   void On(CallCancelled input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
@@ -288,6 +289,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   uint64_t incarnation_counter = 0;
   Incarnation own = {};
   bool old_image_burnt = false;  // In this start: nothing here is from an old image of the store.
+  std::set<SaeId> suspended;     // SAEs of this node, by an operator.
   std::map<std::string, uint64_t> counters;
   size_t draws_waiting = 0;                     // At all sources, those with additional slaves too.
   std::optional<IdempotencyTable> idempotency;  // Made by Recover.

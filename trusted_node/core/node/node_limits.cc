@@ -10,8 +10,8 @@ namespace keyhop {
 void NodeCore::Impl::On(LinkSwitched input) {
   const auto peer = peer_of.find(input.link);
   if (peer == peer_of.end()) {
-    Emit(LinkSwitchDone{input.token, absl::NotFoundError(absl::StrCat("no link ", input.link.value,
-                                                                      " at this node"))},
+    Emit(SwitchDone{input.token, absl::NotFoundError(
+                                     absl::StrCat("no link ", input.link.value, " at this node"))},
          0);
     return;
   }
@@ -22,7 +22,28 @@ void NodeCore::Impl::On(LinkSwitched input) {
     after = Write(LinkDownRecord{input.link, /*erased=*/input.up});
     LinkMayHaveChanged(peer->second);
   }
-  Emit(LinkSwitchDone{input.token, absl::OkStatus()}, after);
+  Emit(SwitchDone{input.token, absl::OkStatus()}, after);
+}
+
+void NodeCore::Impl::On(SaeSwitched input) {
+  const auto known = routing->FindSae(input.sae);
+  // One that is suspended can be taken back also when it is not configured any more.
+  if ((!known || known->home != config.self) && !suspended.contains(input.sae)) {
+    Emit(SwitchDone{input.token,
+                    absl::NotFoundError(absl::StrCat("no SAE ", input.sae.value, " at this node"))},
+         0);
+    return;
+  }
+  WriteSeq after = last_seq;  // Said already: perhaps not durable yet.
+  if (suspended.contains(input.sae) == input.active) {
+    if (input.active) {
+      suspended.erase(input.sae);
+    } else {
+      suspended.insert(input.sae);
+    }
+    after = Write(SaeSuspendedRecord{input.sae, /*erased=*/input.active});
+  }
+  Emit(SwitchDone{input.token, absl::OkStatus()}, after);
 }
 
 void NodeCore::Impl::BurnOpenLeases() {

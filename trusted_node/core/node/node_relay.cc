@@ -46,7 +46,7 @@ const char* NameOf(RefusalReason reason) {
 
 std::optional<DeliveryContext::Sae> NodeCore::Impl::FindSae(const SaeId& sae) const {
   const auto entry = routing->FindSae(sae);
-  if (!entry) return std::nullopt;
+  if (!entry || (entry->home == config.self && suspended.contains(sae))) return std::nullopt;
   return Sae{entry->home, entry->number};
 }
 

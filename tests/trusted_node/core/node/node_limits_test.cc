@@ -86,6 +86,53 @@ TEST(LinkSwitchTest, SayingItAgainSucceedsAndAnUnknownLinkIsNotFound) {
   EXPECT_EQ(world.switched.at(world.Switch("a", "b-c", false)).code(), absl::StatusCode::kNotFound);
 }
 
+Refusal::Kind WhyNot(NodeWorld& world, uint64_t request) {
+  const Refusal* refusal = world.RefusalOf(request);
+  return refusal == nullptr ? Refusal::Kind::kInternal : refusal->kind;
+}
+
+TEST(SaeSwitchTest, ASuspendedSaeIsRefusedThroughRestartsUntilItIsTakenBack) {
+  NodeWorld world({"a", "b"}, Patient);
+  ASSERT_TRUE(Delivers(world, "a", "b"));
+  const KeyId id = world.Keys(world.Draw("b", "a")).keys.at(0).id;
+  EXPECT_TRUE(world.switched.at(world.SwitchSae("a", "a", false)).ok());
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(WhyNot(world, world.Draw("a", "b")), Refusal::Kind::kUnauthorized);
+    EXPECT_EQ(WhyNot(world, world.Fetch("a", "b", {id})), Refusal::Kind::kUnauthorized);
+    world.Crash("a");
+    world.Start("a");
+    world.Run(Duration::Seconds(2));
+  }
+  EXPECT_TRUE(Delivers(world, "b", "a")) << "others go on";
+  EXPECT_TRUE(world.switched.at(world.SwitchSae("a", "a", true)).ok());
+  EXPECT_TRUE(Delivers(world, "a", "b"));
+  EXPECT_EQ(world.Keys(world.Fetch("a", "b", {id})).keys.size(), 1u) << "drawn for it before";
+  world.Crash("a");
+  world.Start("a");
+  world.Run(Duration::Seconds(2));
+  EXPECT_TRUE(Delivers(world, "a", "b"));
+}
+
+TEST(SaeSwitchTest, ADrawThatWaitsEndsWhenItsSaeIsSuspended) {
+  NodeWorld world({"a", "b"}, Patient);
+  world.Run(Duration::Seconds(3));
+  const uint64_t draw = world.Draw("a", "b");
+  ASSERT_FALSE(world.answered(draw));
+  world.SwitchSae("a", "a", false);
+  world.Run(kWait + Duration::Millis(1));
+  EXPECT_EQ(WhyNot(world, draw), Refusal::Kind::kUnauthorized);
+}
+
+TEST(SaeSwitchTest, OnlyAnSaeOfThisNodeIsFound) {
+  NodeWorld world({"a", "b"});
+  world.Run(Duration::Seconds(3));
+  for (const bool active : {true, false, false, true}) {
+    EXPECT_TRUE(world.switched.at(world.SwitchSae("a", "a", active)).ok());
+  }
+  EXPECT_EQ(world.switched.at(world.SwitchSae("a", "b", false)).code(),
+            absl::StatusCode::kNotFound);
+}
+
 struct Leased {
   uint64_t most = 0;
   uint64_t sum = 0;  // Over all looks.

@@ -103,7 +103,7 @@ void NodeWorld::Release(const std::string& node, Output output) {
                    EXPECT_TRUE(answers.emplace(m.token, std::move(m.outcome)).second)
                        << "answered twice";
                  },
-                 [&](LinkSwitchDone& m) { switched[m.token] = std::move(m.status); },
+                 [&](SwitchDone& m) { switched[m.token] = std::move(m.status); },
                  [&](StatusAnswered& m) { statuses[m.token] = std::get<PairStatus>(m.outcome); },
                  [&](AlarmRaised& m) {
                    EXPECT_TRUE(alarms_expected) << node << ": " << m.kind << ": " << m.text;
@@ -186,6 +186,13 @@ uint64_t NodeWorld::Fetch(const std::string& node, FetchRequest request) {
 uint64_t NodeWorld::Switch(const std::string& node, const std::string& link, bool up) {
   const uint64_t token = next_token_++;
   Feed(node, LinkSwitched{token, LinkId(link), up});
+  Settle();
+  return token;
+}
+
+uint64_t NodeWorld::SwitchSae(const std::string& node, const std::string& home, bool active) {
+  const uint64_t token = next_token_++;
+  Feed(node, SaeSwitched{token, SaeOf(home), active});
   Settle();
   return token;
 }

@@ -42,6 +42,8 @@ class NodeWorld {
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
   uint64_t Fetch(const std::string& node, FetchRequest request);
   uint64_t Switch(const std::string& node, const std::string& link, bool up);
+  // The SAE at `home`, by an operator of `node`.
+  uint64_t SwitchSae(const std::string& node, const std::string& home, bool active);
   // The container that answered `token`; fails the test if there is none.
   const KeyContainer& Keys(uint64_t token) const;
   // The refusal that answered `token`, or null.
