@@ -65,14 +65,6 @@ Clock::duration ToChrono(Duration d) { return std::chrono::nanoseconds(d.ns); }
 
 using TlsContext = std::shared_ptr<net::ssl::context>;
 
-absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
-  KEYHOP_ASSIGN_OR_RETURN(const ListenAddress address, ReadListenAddress(listen));
-  error_code ec;
-  const net::ip::address ip = net::ip::make_address(address.ip, ec);
-  if (ec) return BadListenAddress(listen);
-  return tcp::endpoint(ip, address.port);
-}
-
 // --- One thread and its connections -----------------------------------------------------------
 
 struct Counters {
@@ -194,10 +186,13 @@ Task<void> Connection::Run() {
   if (shared_.stopping) co_return;
   error_code ec;
   stream_.next_layer().set_option(tcp::no_delay(true), ec);
+  const tcp::endpoint peer = stream_.next_layer().remote_endpoint(ec);
   SetDeadline(shared_.config.handshake_timeout);
   co_await stream_.async_handshake(Stream::server, net::redirect_error(kAwait, ec));
   if (ec) {
     ++shared_.counters.failed_handshakes;
+    const std::string why = FailedHandshake(stream_.native_handle(), peer, ec);
+    if (!why.empty() && shared_.config.on_failed_handshake) shared_.config.on_failed_handshake(why);
     co_return;
   }
   idle_ = false;

@@ -19,7 +19,11 @@ enum class Command {
   kPools,
   kLinkDown,
   kLinkUp,
-  kRotateStoreKey
+  kRotateStoreKey,
+  // These ask no node.
+  kSaeAdd,
+  kInspectCert,
+  kCompletion
 };
 
 struct Options {
@@ -33,6 +37,17 @@ struct Options {
   std::optional<uint64_t> size_bits;
   std::vector<std::string> key_ids;
   std::string link;
+
+  std::string pki = ".";  // Folder that make-certs.sh made.
+  bool ec_key = false;
+  int days = 825;
+
+  std::string file;  // The certificate to inspect.
+  std::string as;    // sae, node, module or operator: what it shall be; empty: any.
+  std::vector<std::string> sae_rules;
+  std::vector<std::string> node_rules;
+
+  std::string completion;  // The script for the shell that was asked for.
 };
 
 // The command line, or the exit code where there is nothing more to do (help, or a usage error,

@@ -23,12 +23,17 @@ absl::string_view View(grpc::string_ref text) {
 // Runs after the chain was verified: says whether the other end is who may be there.
 class PeerVerifier final : public tls::ExternalCertificateVerifier {
  public:
-  PeerVerifier(CertificateKind kind, IdentityRules rules, std::optional<std::string> expected)
-      : kind_(kind), rules_(std::move(rules)), expected_(std::move(expected)) {}
+  PeerVerifier(CertificateKind kind, IdentityRules rules, std::optional<std::string> expected,
+               RefusalListener on_refusal)
+      : kind_(kind),
+        rules_(std::move(rules)),
+        expected_(std::move(expected)),
+        on_refusal_(std::move(on_refusal)) {}
 
   bool Verify(tls::TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
               grpc::Status* sync_status) override {
     const absl::Status status = Check(View(request->peer_cert()));
+    if (!status.ok() && on_refusal_) on_refusal_(std::string(status.message()));
     *sync_status = status.ok() ? grpc::Status::OK
                                : grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
                                               std::string(status.message()));
@@ -52,6 +57,7 @@ class PeerVerifier final : public tls::ExternalCertificateVerifier {
   const CertificateKind kind_;
   const IdentityRules rules_;
   const std::optional<std::string> expected_;
+  const RefusalListener on_refusal_;
 };
 
 }  // namespace
@@ -63,25 +69,27 @@ absl::StatusOr<GrpcTls> GrpcTls::Create(const PemFiles& files) {
 }
 
 std::shared_ptr<grpc::ServerCredentials> GrpcTls::Server(CertificateKind peers,
-                                                         const IdentityRules& rules) const {
+                                                         const IdentityRules& rules,
+                                                         RefusalListener on_refusal) const {
   tls::TlsServerCredentialsOptions options(certificates_);
   options.watch_root_certs();
   options.watch_identity_key_cert_pairs();
   options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.set_certificate_verifier(
-      tls::ExternalCertificateVerifier::Create<PeerVerifier>(peers, rules, std::nullopt));
+  options.set_certificate_verifier(tls::ExternalCertificateVerifier::Create<PeerVerifier>(
+      peers, rules, std::nullopt, std::move(on_refusal)));
   return tls::TlsServerCredentials(options);
 }
 
 std::shared_ptr<grpc::ChannelCredentials> GrpcTls::ChannelToNode(const NodeId& expected,
-                                                                 const IdentityRules& rules) const {
+                                                                 const IdentityRules& rules,
+                                                                 RefusalListener on_refusal) const {
   tls::TlsChannelCredentialsOptions options;
   options.set_certificate_provider(certificates_);
   options.watch_root_certs();
   options.watch_identity_key_cert_pairs();
   options.set_check_call_host(false);
   options.set_certificate_verifier(tls::ExternalCertificateVerifier::Create<PeerVerifier>(
-      CertificateKind::kNode, rules, expected.value));
+      CertificateKind::kNode, rules, expected.value, std::move(on_refusal)));
   return tls::TlsCredentials(options);
 }
 

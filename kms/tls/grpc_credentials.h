@@ -1,6 +1,7 @@
 #ifndef KEYHOP_KMS_TLS_GRPC_CREDENTIALS_H_
 #define KEYHOP_KMS_TLS_GRPC_CREDENTIALS_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@
 
 namespace keyhop {
 
+// Told, on any thread, why the other end of a connection was refused: a certificate that the trust
+// store vouches for and that names nobody, or another than was expected. What gRPC itself refuses
+// it only writes to its own log.
+using RefusalListener = std::function<void(const std::string& text)>;
+
 // A certificate, its key and a trust store, watched by one thread, for any number of servers and
 // channels: make one per trust store. Thread-safe.
 class GrpcTls {
@@ -29,13 +35,14 @@ class GrpcTls {
 
   // Asks for a client certificate, verifies it against the trust store, and refuses in the
   // handshake one that is not of kind `peers`.
-  std::shared_ptr<grpc::ServerCredentials> Server(CertificateKind peers,
-                                                  const IdentityRules& rules) const;
+  std::shared_ptr<grpc::ServerCredentials> Server(CertificateKind peers, const IdentityRules& rules,
+                                                  RefusalListener on_refusal = {}) const;
 
   // Sends our certificate, and takes only a server that the trust store vouches for and that is
   // the node `expected`; its host name does not matter.
   std::shared_ptr<grpc::ChannelCredentials> ChannelToNode(const NodeId& expected,
-                                                          const IdentityRules& rules) const;
+                                                          const IdentityRules& rules,
+                                                          RefusalListener on_refusal = {}) const;
 
   // The same for a client that knows the host, not the node: any node whose certificate names the
   // host of the target.

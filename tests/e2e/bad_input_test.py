@@ -174,6 +174,24 @@ def check_certificates(demo, bad):
     world.expect(status in (None, 401), f"no certificate at REST: {status}")
 
 
+def check_the_log(demo):
+    """What a newcomer's operator reads: which certificate, which field, what was expected."""
+    with open(demo.processes["n1"]["log"], errors="replace") as f:
+        log = f.read()
+    for line in (
+            r"rest: refused: 127\.0\.0\.1:\d+: client certificate \(subject \"CN=sae-1\", issued by "
+            r"\"CN=Another CA\", serial .*issuer: expected a CA in .*/sae-ca\.crt "
+            r"\(\"CN=Keyhop sae CA,O=Keyhop\"\); found \"CN=Another CA\"",
+            r"rest: refused: .*: client certificate \(subject \"CN=sae-1\", .*notAfter: expected a "
+            r"time after now, .*; found Jan  1 00:00:00 2021 GMT",
+            r"rest: refused: .*\(subject \"CN=demo,O=Keyhop\", issued by \"CN=Keyhop operator CA",
+            r"rest: refused: .*: client certificate: expected one issued by a CA in .*none was sent",
+            r"grpc: .*Handshake failed.*certificate verify failed.*keyhop inspect-cert",
+            # An SAE at Kx, whose trust store does not know it; a module, which it does.
+            r"kx: refused: .*keyhop://module/qkd-n1-n2.*"):
+        world.expect(re.search(line, log), f"the log of n1 lacks: {line}")
+
+
 def frame(message):
     """A gRPC message on the wire."""
     return b"\0" + len(message).to_bytes(4, "big") + message
@@ -206,6 +224,10 @@ def check_inner_interfaces(demo):
         world.expect(code != 0 or ("grpc-status: 16" in answer or "grpc-status: 7" in answer),
                      f"an SAE's certificate at {listener}: {code} {answer}")
         world.expect("grpc-status: 0" not in answer, f"an SAE's certificate at {listener}")
+    # Vouched for, and no node.
+    code, answer = curl(demo.world, demo.node("n1")["kx"], KX, (f"{module}.crt", f"{module}.key"),
+                        frame(b""))
+    world.expect(code != 0 or "grpc-status: 16" in answer, f"a module at Kx: {code} {answer}")
     good = {"kx": (node["cert"], node["key"]), "kq1": (f"{module}.crt", f"{module}.key")}
     for listener, method in (("kx", KX), ("kq1", KQ1)):
         for garbage in GARBAGE:
@@ -230,6 +252,7 @@ def test():
         check_not_named(demo)
         check_certificates(demo, make_bad_certificates(demo, os.path.join(options.work, "bad")))
         check_inner_interfaces(demo)
+        check_the_log(demo)
         demo.check_alive()
         world.expect(pids == {n: p["pid"] for n, p in demo.processes.items()}, "a process went")
         world.wait_until_all_deliver(demo)

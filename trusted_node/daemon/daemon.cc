@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
@@ -20,6 +21,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "kms/ak/grpc_service.h"
 #include "kms/ak/rest_server.h"
+#include "kms/base/line_limit.h"
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
 #include "kms/crypto/os_entropy.h"
@@ -44,6 +46,8 @@ using config::v1::Config;
 
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
 constexpr auto kSnapshotWait = std::chrono::seconds(5);
+// Of log.refusals_max.
+constexpr Duration kRefusalWindow = Duration::Seconds(10);
 constexpr int kExitStorage = 74;  // EX_IOERR
 
 PemFiles FilesFor(const Config& config, const std::string& peer_ca) {
@@ -104,7 +108,11 @@ absl::Status CheckFiles(const Config& config) {
 
 struct Daemon::Impl {
   Impl(const Config& c, const SecureHeap& h)
-      : config(c), heap(h), rules(IdentityRules::From(c.identity())), peers(rules) {}
+      : config(c),
+        heap(h),
+        rules(IdentityRules::From(c.identity())),
+        peers(rules),
+        refusals(static_cast<int>(c.log().refusals_max()), kRefusalWindow) {}
   ~Impl() { Stop(); }
 
   absl::Status OpenStore();
@@ -115,8 +123,9 @@ struct Daemon::Impl {
       const char* what, const std::string& address, CertificateKind clients,
       const std::string& client_ca, grpc::Service* service,
       const std::function<void(grpc::ServerBuilder&)>& configure);
-  HttpsConfig HttpsFor(const std::string& address, const std::string& client_ca,
-                       CertificateKind clients) const;
+  HttpsConfig HttpsFor(const char* what, const std::string& address, const std::string& client_ca,
+                       CertificateKind clients);
+  RefusalListener TellRefused(const char* what);
   HttpsSite::Page Metrics();
   absl::Status SwitchLink(const LinkId& link, bool up);
   void Stop();
@@ -130,6 +139,7 @@ struct Daemon::Impl {
   GrpcPeers peers;
   std::atomic<bool> ready = false;
   Mutex switching;  // A link, by an operator.
+  LineLimit refusals;
 
   // In the order of use; a later one may use those before it.
   std::unique_ptr<RocksStore> rocks;
@@ -184,8 +194,8 @@ absl::Status Daemon::Impl::MakeCore() {
   kx_options.self = NodeId(config.node().id());
   kx_options.neighbours = NeighboursOf(config);
   kx_options.limits.queue_bytes_max = config.relay().queue_bytes_max();
-  kx_options.credentials = [tls, rules = rules](const NodeId& peer) {
-    return tls.ChannelToNode(peer, rules);
+  kx_options.credentials = [this, tls](const NodeId& peer) {
+    return tls.ChannelToNode(peer, rules, TellRefused("kx, dialling"));
   };
   kx_options.identify = [this](const grpc::AuthContext& context) {
     return peers.PeerNode(context);
@@ -231,7 +241,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Daemon::Impl::Serve(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   configure(builder);
   int port = 0;
-  builder.AddListeningPort(address, tls.Server(clients, rules), &port);
+  builder.AddListeningPort(address, tls.Server(clients, rules, TellRefused(what)), &port);
   builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
@@ -303,16 +313,30 @@ absl::Status Daemon::Impl::SwitchLink(const LinkId& link, bool up) {
   return kq1->SetLink(link, up);
 }
 
-HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string& client_ca,
-                                   CertificateKind clients) const {
+// Logs who was refused for its certificate, or failed in the handshake, and why.
+RefusalListener Daemon::Impl::TellRefused(const char* what) {
+  return [this, what](const std::string& why) {
+    const std::optional<uint64_t> withheld = refusals.Take(MonotonicNow());
+    if (!withheld.has_value()) return;
+    spdlog::warn("{}: refused: {}{}", what, why,
+                 *withheld == 0 ? "" : absl::StrCat(" (and ", *withheld, " more, not logged)"));
+  };
+}
+
+HttpsConfig Daemon::Impl::HttpsFor(const char* what, const std::string& address,
+                                   const std::string& client_ca, CertificateKind clients) {
   HttpsConfig out;
   out.listen = address;
   out.tls = FilesFor(config, client_ca);
   out.tls_groups.assign(config.tls().groups().begin(), config.tls().groups().end());
-  out.read_certificate = [clients, rules = rules](const std::string& der) {
+  out.read_certificate = [clients, rules = rules,
+                          tell = TellRefused(what)](const std::string& der) {
     const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
-    return facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
+    absl::StatusOr<std::string> id = facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
+    if (!id.ok()) tell(std::string(id.status().message()));
+    return id;
   };
+  out.on_failed_handshake = TellRefused(what);
   out.connections_max = config.rest().connections_max();
   out.body_max_bytes = config.rest().body_bytes_max();
   out.header_max_bytes = config.rest().header_bytes_max();
@@ -325,14 +349,14 @@ absl::Status Daemon::Impl::StartHttps() {
   const config::v1::Listeners& at = config.listeners();
   const Duration window = FromProto(config.node().start_retry_window());
   KEYHOP_RETURN_IF_ERROR(At("rest", WaitForPort(at.rest(), window)));
-  auto rest_server =
-      RestServer::Start(HttpsFor(at.rest(), config.tls().sae_ca(), CertificateKind::kSae), *loop);
+  auto rest_server = RestServer::Start(
+      HttpsFor("rest", at.rest(), config.tls().sae_ca(), CertificateKind::kSae), *loop);
   if (!rest_server.ok()) return At("rest", rest_server.status());
   rest = *std::move(rest_server);
   spdlog::info("rest: listens at {}", at.rest());
   KEYHOP_RETURN_IF_ERROR(At("metrics", WaitForPort(at.metrics(), window)));
   auto site = HttpsSite::Start(
-      HttpsFor(at.metrics(), config.tls().operator_ca(), CertificateKind::kOperator),
+      HttpsFor("metrics", at.metrics(), config.tls().operator_ca(), CertificateKind::kOperator),
       [this](const std::string& path) -> HttpsSite::Page {
         if (path == "/metrics") return Metrics();
         if (path == "/health") {
