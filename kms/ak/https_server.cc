@@ -45,14 +45,6 @@ constexpr size_t kReadBytes = size_t{16} << 10;
 constexpr size_t kFirstReadBytes = size_t{4} << 10;
 constexpr size_t kDrainMaxBytes = size_t{4} << 20;
 
-absl::StatusOr<tcp::endpoint> ParseEndpoint(const std::string& listen) {
-  KEYHOP_ASSIGN_OR_RETURN(const ListenAddress address, ReadListenAddress(listen));
-  error_code ec;
-  const net::ip::address ip = net::ip::make_address(address.ip, ec);
-  if (ec) return BadListenAddress(listen);
-  return tcp::endpoint(ip, address.port);
-}
-
 HttpAnswer TooMany(std::string message, Duration wait) {
   HttpAnswer answer;
   answer.status = 503;
@@ -122,11 +114,14 @@ Task<void> Connection::Run() {
   if (shared_.stopping) co_return;
   error_code ec;
   stream_.next_layer().set_option(tcp::no_delay(true), ec);
-  address_ = stream_.next_layer().remote_endpoint(ec).address().to_string();
+  const tcp::endpoint peer = stream_.next_layer().remote_endpoint(ec);
+  address_ = peer.address().to_string();
   SetDeadline(shared_.config.handshake_timeout);
   co_await stream_.async_handshake(Stream::server, net::redirect_error(kAwait, ec));
   if (ec) {
     ++shared_.counters.failed_handshakes;
+    const std::string why = FailedHandshake(stream_.native_handle(), peer, ec);
+    if (!why.empty() && shared_.config.on_failed_handshake) shared_.config.on_failed_handshake(why);
     co_return;
   }
   certificate_ = PeerDer(stream_.native_handle());

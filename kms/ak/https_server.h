@@ -26,6 +26,9 @@ struct HttpsConfig {
   PemFiles tls;                              // peer_ca: who vouches for clients, and nobody else.
   std::vector<std::string> tls_groups = {};  // As MakeServerContext takes them.
   CertificateReader read_certificate;        // Required.
+  // Told, on a thread of the server, who failed in the handshake ("IP:PORT: why"), with the field
+  // that was wrong. Anybody who can connect can cause it: the listener bounds what it writes.
+  std::function<void(const std::string& text)> on_failed_handshake = {};
   // A connection's certificate is read again for a request that comes this long after it was read
   // last. 0: for each request.
   Duration identity_life = Duration::Seconds(1);

@@ -12,6 +12,10 @@ int RunKeyGet(const Options& options, const Connection& node);
 int RunKeyFetch(const Options& options, const Connection& node);
 int RunPairStatus(const Options& options, const Connection& node);
 int RunAdmin(const Options& options, const Connection& node);
+// Without a node.
+int RunSaeAdd(const Options& options);
+int RunInspectCert(const Options& options);
+int RunCompletion(const Options& options);
 
 }  // namespace keyhop::cli
 

@@ -17,6 +17,16 @@ int Main(int argc, char** argv) {
   const std::variant<Options, int> parsed = ParseCommandLine(argc, argv);
   if (const int* code = std::get_if<int>(&parsed)) return *code;
   const Options& options = std::get<Options>(parsed);
+  switch (options.command) {
+    case Command::kSaeAdd:
+      return RunSaeAdd(options);
+    case Command::kInspectCert:
+      return RunInspectCert(options);
+    case Command::kCompletion:
+      return RunCompletion(options);
+    default:
+      break;
+  }
   const absl::StatusOr<Connection> node = Connection::Open(options);
   if (!node.ok()) {
     std::fprintf(stderr, "keyhop: %s\n", std::string(node.status().message()).c_str());

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "kms/cli/completion.h"
 #include "kms/cli/exit_code.h"
 
 namespace keyhop::cli {
@@ -19,7 +20,10 @@ constexpr char kAbout[] =
     "Who you are is what your certificate says: an SAE's certificate draws and fetches keys,\n"
     "an operator's certificate lists nodes, links and pools, takes links down (until they are "
     "taken\n"
-    "up again, also over restarts) and replaces the store key.";
+    "up again, also over restarts) and replaces the store key.\n"
+    "\n"
+    "New here? `keyhop sae add ID` makes a certificate in every form that clients ask for,\n"
+    "`keyhop inspect-cert FILE` says who a node takes the holder of a certificate for.";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -36,7 +40,6 @@ constexpr char kFooter[] =
 void AddConnection(CLI::App& app, Options& o) {
   const char* const group = "Connection";
   app.add_option("--node", o.node, "The node's gRPC address")
-      ->required()
       ->envname("KEYHOP_NODE")
       ->type_name("HOST:PORT")
       ->check([](const std::string& text) {
@@ -48,7 +51,6 @@ void AddConnection(CLI::App& app, Options& o) {
       ->group(group);
   const auto file = [&](const char* name, std::string& value, const char* help, const char* env) {
     app.add_option(name, value, help)
-        ->required()
         ->envname(env)
         ->type_name("FILE")
         ->check(CLI::ExistingFile)
@@ -121,7 +123,8 @@ void AddOperatorCommands(CLI::App& app, Options& o) {
         ->add_option("ID", o.link, "ID of the link, as `keyhop links` shows it")
         ->required();
   }
-  CLI::App* sae = app.add_subcommand("sae", "Suspend an application or take it back (operator)");
+  CLI::App* sae = app.add_subcommand(
+      "sae", "Applications: certificates (on the CA's machine); suspend, resume (operator)");
   sae->require_subcommand(1);
   sae->fallthrough();
   for (const auto& [command, name, help] :
@@ -138,6 +141,63 @@ void AddOperatorCommands(CLI::App& app, Options& o) {
              "Replace the store key now: old copies of the store then open no consumed key");
 }
 
+// What works on files here, without a node.
+void AddLocalCommands(CLI::App& app, Options& o) {
+  CLI::App* add = AddCommand(
+      *app.get_subcommand("sae"), o, Command::kSaeAdd, "add",
+      "Make key and certificate of an SAE by the lab's CA, in every form that clients ask for:\n"
+      "PKCS#8, PKCS#1, PEM with both, PKCS#12, chain. What is there stays");
+  add->add_option("ID", o.sae, "The SAE's ID")->required();
+  add->add_option("--pki", o.pki, "Folder that deploy/make-certs.sh made (holds sae-ca.crt)")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory)
+      ->envname("KEYHOP_PKI")
+      ->capture_default_str();
+  add->add_flag("--ec", o.ec_key, "A P-256 key instead of RSA 3072: quicker, but never PKCS#1");
+  add->add_option("--days", o.days, "How long the certificate is valid")
+      ->check(CLI::Range(1, 36500))
+      ->capture_default_str();
+
+  CLI::App* inspect =
+      AddCommand(app, o, Command::kInspectCert, "inspect-cert",
+                 "What each identity rule makes of a certificate, and whether --ca vouches for it");
+  inspect->add_option("FILE", o.file, "The certificate, PEM or DER")
+      ->required()
+      ->check(CLI::ExistingFile);
+  inspect->add_option("--as", o.as, "Exit with 3 unless it can be used as this")
+      ->check(CLI::IsMember({"sae", "node", "module", "operator"}));
+  const auto rules = [&](const char* name, std::vector<std::string>& value, const char* help) {
+    inspect->add_option(name, value, help)->delimiter(',')->type_name("RULE,...");
+  };
+  rules("--sae-rules", o.sae_rules, "identity.sae_rules of the node, if not the default");
+  rules("--node-rules", o.node_rules, "identity.node_rules of the node, if not the default");
+
+  CLI::App* completion = AddCommand(
+      app, o, Command::kCompletion, "completion",
+      "Print a script that completes this command line: source <(keyhop completion bash)");
+  completion->add_option("SHELL", o.completion, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+}
+
+// What a command that asks a node lacks; empty if nothing.
+std::string LacksConnection(const Options& o) {
+  switch (o.command) {
+    case Command::kSaeAdd:
+    case Command::kInspectCert:
+    case Command::kCompletion:
+      return "";
+    default:
+      break;
+  }
+  const std::pair<const char*, const std::string*> needed[] = {
+      {"--node", &o.node}, {"--ca", &o.ca}, {"--cert", &o.cert}, {"--key", &o.key}};
+  for (const auto& [name, value] : needed) {
+    if (value->empty()) return name;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::variant<Options, int> ParseCommandLine(int argc, char** argv) {
@@ -149,10 +209,17 @@ std::variant<Options, int> ParseCommandLine(int argc, char** argv) {
   AddConnection(app, options);
   AddKeyCommands(app, options);
   AddOperatorCommands(app, options);
+  AddLocalCommands(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  if (const std::string lacks = LacksConnection(options); !lacks.empty()) {
+    return app.exit(CLI::RequiredError(lacks)) == 0 ? kDone : kUsage;
+  }
+  if (options.command == Command::kCompletion) {
+    options.completion = CompletionScript(app, options.completion);
   }
   return options;
 }

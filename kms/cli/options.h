@@ -21,7 +21,11 @@ enum class Command {
   kSaeSuspend,
   kSaeResume,
   kLinkUp,
-  kRotateStoreKey
+  kRotateStoreKey,
+  // These ask no node.
+  kSaeAdd,
+  kInspectCert,
+  kCompletion
 };
 
 struct Options {
@@ -37,6 +41,17 @@ struct Options {
   std::vector<std::string> key_ids;
   std::string idempotency_key;
   std::string link;
+
+  std::string pki = ".";  // Folder that make-certs.sh made.
+  bool ec_key = false;
+  int days = 825;
+
+  std::string file;  // The certificate to inspect.
+  std::string as;    // sae, node, module or operator: what it shall be; empty: any.
+  std::vector<std::string> sae_rules;
+  std::vector<std::string> node_rules;
+
+  std::string completion;  // The script for the shell that was asked for.
 };
 
 // The command line, or the exit code where there is nothing more to do (help, or a usage error,

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "kms/base/status_macros.h"
 #include "kms/tls/openssl_types.h"
+#include "kms/tls/verification.h"
 
 namespace keyhop {
 namespace {
@@ -59,6 +60,7 @@ absl::StatusOr<std::shared_ptr<boost::asio::ssl::context>> MakeServerContext(
   // Clients choose among several certificates by the names that the server sends.
   SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(files.peer_ca.c_str()));
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  NoteVerification(ctx, files.peer_ca);
   // Sessions are not resumed: each connection shows its certificate, and an expired one ends there.
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);

@@ -74,12 +74,15 @@ class ClientVerifier final : public tls::ExternalCertificateVerifier {
 // Of a channel, after the chain was verified: says whether the server is who should be there.
 class PeerVerifier final : public tls::ExternalCertificateVerifier {
  public:
-  PeerVerifier(IdentityRules rules, std::string expected)
-      : rules_(std::move(rules)), expected_(std::move(expected)) {}
+  PeerVerifier(IdentityRules rules, std::string expected, RefusalListener on_refusal)
+      : rules_(std::move(rules)),
+        expected_(std::move(expected)),
+        on_refusal_(std::move(on_refusal)) {}
 
   bool Verify(tls::TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
               grpc::Status* sync_status) override {
     const absl::Status status = Check(View(request->peer_cert()));
+    if (!status.ok() && on_refusal_) on_refusal_(std::string(status.message()));
     *sync_status = status.ok() ? grpc::Status::OK
                                : grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
                                               std::string(status.message()));
@@ -103,6 +106,7 @@ class PeerVerifier final : public tls::ExternalCertificateVerifier {
 
   const IdentityRules rules_;
   const std::string expected_;
+  const RefusalListener on_refusal_;
 };
 
 }  // namespace
@@ -116,8 +120,9 @@ absl::StatusOr<GrpcTls> GrpcTls::Create(const PemFiles& files) {
 }
 
 std::shared_ptr<grpc::ServerCredentials> GrpcTls::Server(CertificateKind peers,
-                                                         const IdentityRules& rules) const {
-  return Server({{peers, trust_}}, rules, {});
+                                                         const IdentityRules& rules,
+                                                         RefusalListener on_refusal) const {
+  return Server({{peers, trust_}}, rules, std::move(on_refusal));
 }
 
 std::shared_ptr<grpc::ServerCredentials> GrpcTls::Server(std::vector<ClientTrust> clients,
@@ -133,14 +138,15 @@ std::shared_ptr<grpc::ServerCredentials> GrpcTls::Server(std::vector<ClientTrust
 }
 
 std::shared_ptr<grpc::ChannelCredentials> GrpcTls::ChannelToNode(const NodeId& expected,
-                                                                 const IdentityRules& rules) const {
+                                                                 const IdentityRules& rules,
+                                                                 RefusalListener on_refusal) const {
   tls::TlsChannelCredentialsOptions options;
   options.set_certificate_provider(certificates_);
   options.watch_root_certs();
   options.watch_identity_key_cert_pairs();
   options.set_check_call_host(false);
-  options.set_certificate_verifier(
-      tls::ExternalCertificateVerifier::Create<PeerVerifier>(rules, expected.value));
+  options.set_certificate_verifier(tls::ExternalCertificateVerifier::Create<PeerVerifier>(
+      rules, expected.value, std::move(on_refusal)));
   return tls::TlsCredentials(options);
 }
 

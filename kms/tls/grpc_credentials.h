@@ -43,8 +43,8 @@ class GrpcTls {
 
   // Asks for a client certificate, verifies it against the trust store, and refuses in the
   // handshake one that is not of kind `peers`.
-  std::shared_ptr<grpc::ServerCredentials> Server(CertificateKind peers,
-                                                  const IdentityRules& rules) const;
+  std::shared_ptr<grpc::ServerCredentials> Server(CertificateKind peers, const IdentityRules& rules,
+                                                  RefusalListener on_refusal = {}) const;
 
   // The same for clients of several kinds, each vouched for by its own trust store: what one store
   // vouches for never passes as another kind.
@@ -55,7 +55,8 @@ class GrpcTls {
   // Sends our certificate, and takes only a server that the trust store vouches for and that is
   // the node `expected`; its host name does not matter.
   std::shared_ptr<grpc::ChannelCredentials> ChannelToNode(const NodeId& expected,
-                                                          const IdentityRules& rules) const;
+                                                          const IdentityRules& rules,
+                                                          RefusalListener on_refusal = {}) const;
 
   // The same for a client that knows the host, not the node: any node whose certificate names the
   // host of the target.

@@ -139,6 +139,25 @@ def check_certificates(demo, bad):
     world.expect(status in (None, 401), f"no certificate at REST: {status}")
 
 
+def check_the_log(demo):
+    """What a newcomer's operator reads: which certificate, which field, what was expected."""
+    with open(demo.processes["n1"]["log"], errors="replace") as f:
+        log = f.read()
+    for line in (
+            r"rest: refused: 127\.0\.0\.1:\d+: client certificate \(subject \"CN=sae-1\", issued by "
+            r"\"CN=Another CA\", serial .*issuer: expected a CA in .*/sae-ca\.crt "
+            r"\(\"CN=Keyhop sae CA,O=Keyhop\"\); found \"CN=Another CA\"",
+            r"rest: refused: .*: client certificate \(subject \"CN=sae-1\", .*notAfter: expected a "
+            r"time after now, .*; found Jan  1 00:00:00 2021 GMT",
+            r"rest: refused: .*\(subject \"CN=demo,O=Keyhop\", issued by \"CN=Keyhop operator CA",
+            r"rest: refused: .*: client certificate: expected one issued by a CA in .*none was sent",
+            r"grpc: refused: client certificate .*issued by \"CN=Another CA\".*: unable to get local "
+            r"issuer certificate: expected one that .*/sae-ca\.crt vouches for",
+            # An SAE at Kx, whose trust store does not know it; a module, which it does.
+            r"kx: refused: .*keyhop://module/qkd-n1-n2.*"):
+        world.expect(re.search(line, log), f"the log of n1 lacks: {line}")
+
+
 def frame(message):
     """A gRPC message on the wire."""
     return b"\0" + len(message).to_bytes(4, "big") + message
@@ -161,6 +180,10 @@ def check_inner_interfaces(demo):
         world.expect(code != 0 or ("grpc-status: 16" in answer or "grpc-status: 7" in answer),
                      f"an SAE's certificate at {listener}: {code} {answer}")
         world.expect("grpc-status: 0" not in answer, f"an SAE's certificate at {listener}")
+    # Vouched for, and no node.
+    code, answer = curl(demo.world, demo.node("n1")["kx"], KX, (f"{module}.crt", f"{module}.key"),
+                        frame(b""))
+    world.expect(code != 0 or "grpc-status: 16" in answer, f"a module at Kx: {code} {answer}")
     good = {"kx": (node["cert"], node["key"]), "kq1": (f"{module}.crt", f"{module}.key")}
     for listener, method in (("kx", KX), ("kq1", KQ1)):
         for garbage in GARBAGE:
@@ -201,6 +224,7 @@ def test():
         drawn, fetched = delivered
         world.expect(keys_delivered(demo) == (drawn + 1, fetched + 1),
                      "something was delivered beside the one good key")
+        check_the_log(demo)
         demo.check_alive()
         world.expect(pids == {n: p["pid"] for n, p in demo.processes.items()}, "a process went")
         world.wait_until_all_deliver(demo)

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <future>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
@@ -21,6 +22,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "kms/ak/grpc_service.h"
 #include "kms/ak/rest_server.h"
+#include "kms/base/line_limit.h"
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
 #include "kms/crypto/os_entropy.h"
@@ -29,6 +31,7 @@
 #include "kms/storage/secret_file.h"
 #include "kms/tls/grpc_credentials.h"
 #include "trusted_node/admin/admin_service.h"
+#include "trusted_node/daemon/checks.h"
 #include "trusted_node/daemon/core_loop.h"
 #include "trusted_node/daemon/grpc_servers.h"
 #include "trusted_node/daemon/node_config.h"
@@ -45,16 +48,9 @@ namespace {
 using config::v1::Config;
 
 constexpr auto kSnapshotWait = std::chrono::seconds(5);
+// Of log.refusals_max.
+constexpr Duration kRefusalWindow = Duration::Seconds(10);
 constexpr int kExitStorage = 74;  // EX_IOERR
-
-PemFiles FilesFor(const Config& config, const std::string& peer_ca) {
-  return {config.tls().node_cert(), config.tls().node_key(), peer_ca};
-}
-
-absl::Status At(const char* what, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
-}
 
 Instant MonotonicNow() {
   return {std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -72,40 +68,16 @@ absl::Status MakeStateDir(const std::string& path) {
   return absl::OkStatus();
 }
 
-// Before any of them is read.
-absl::Status CheckSecretFiles(const Config& config) {
-  KEYHOP_RETURN_IF_ERROR(At("node.kek_file", CheckSecretFile(config.node().kek_file())));
-  KEYHOP_RETURN_IF_ERROR(At("tls.node_key", CheckSecretFile(config.tls().node_key())));
-  for (const config::v1::Link& link : config.links()) {
-    KEYHOP_RETURN_IF_ERROR(At(absl::StrCat("link_key_file of link ", link.id()).c_str(),
-                              CheckSecretFile(link.link_key_file())));
-  }
-  return absl::OkStatus();
-}
-
 void Log(absl::string_view line) { spdlog::info("{}", std::string(line)); }
 
 }  // namespace
 
-absl::Status CheckFiles(const Config& config) {
-  KEYHOP_RETURN_IF_ERROR(CheckSecretFiles(config));
-  for (const std::string& ca :
-       {config.tls().node_ca(), config.tls().sae_ca(), config.tls().operator_ca()}) {
-    KEYHOP_RETURN_IF_ERROR(CheckPemFiles(FilesFor(config, ca)));
-  }
-  KEYHOP_RETURN_IF_ERROR(ReadKeyFile(config.node().kek_file(), 32).status());
-  KEYHOP_RETURN_IF_ERROR(CertificateAuthority::Create(config).status());
-  KEYHOP_ASSIGN_OR_RETURN(const NodeConfig node, NodeConfigOf(config));
-  for (const LinkSetup& link : node.links) {
-    KEYHOP_RETURN_IF_ERROR(
-        At(absl::StrCat("link ", link.config.id.value).c_str(), link.config.Validate()));
-  }
-  return absl::OkStatus();
-}
-
 struct Daemon::Impl {
   Impl(const Config& c, const SecureHeap& h)
-      : config(c), heap(h), rules(IdentityRules::From(c.identity())) {}
+      : config(c),
+        heap(h),
+        rules(IdentityRules::From(c.identity())),
+        refusals(static_cast<int>(c.log().refusals_max()), kRefusalWindow) {}
   ~Impl() { Stop(); }
 
   absl::Status OpenTrust();
@@ -115,9 +87,10 @@ struct Daemon::Impl {
   absl::Status StartHttps();
   // One gRPC listener; the first of `clients` is the kind whose trust store clients are told of.
   GrpcServers::Site Site(const char* what, const std::string& address,
-                         const std::vector<CertificateKind>& clients) const;
-  HttpsConfig HttpsFor(const std::string& address, const std::string& client_ca,
-                       CertificateKind clients) const;
+                         const std::vector<CertificateKind>& clients);
+  HttpsConfig HttpsFor(const char* what, const std::string& address, const std::string& client_ca,
+                       CertificateKind clients);
+  RefusalListener TellRefused(const char* what);
   HttpsSite::Page Metrics();
   const std::string& CaOf(CertificateKind clients) const;
   absl::Status SwitchLink(const LinkId& link, bool up);
@@ -134,6 +107,7 @@ struct Daemon::Impl {
   std::unique_ptr<GrpcPeers> peers;
   std::atomic<bool> ready = false;
   Mutex switching;  // A link, by an operator.
+  LineLimit refusals;
 
   // In the order of use; a later one may use those before it.
   std::unique_ptr<RocksStore> rocks;
@@ -203,8 +177,8 @@ absl::Status Daemon::Impl::MakeCore() {
   kx_options.self = NodeId(config.node().id());
   kx_options.neighbours = NeighboursOf(config);
   kx_options.limits.queue_bytes_max = config.relay().queue_bytes_max();
-  kx_options.credentials = [tls, rules = rules](const NodeId& peer) {
-    return tls.ChannelToNode(peer, rules);
+  kx_options.credentials = [this, tls](const NodeId& peer) {
+    return tls.ChannelToNode(peer, rules, TellRefused("kx, dialling"));
   };
   kx_options.identify = [this](const grpc::AuthContext& context) {
     return peers->PeerNode(context);
@@ -245,13 +219,14 @@ const std::string& Daemon::Impl::CaOf(CertificateKind clients) const {
 }
 
 GrpcServers::Site Daemon::Impl::Site(const char* what, const std::string& address,
-                                     const std::vector<CertificateKind>& clients) const {
+                                     const std::vector<CertificateKind>& clients) {
   GrpcServers::Site site;
   site.what = what;
   site.address = address;
   site.port_wait = FromProto(config.node().start_retry_window());
   site.files = FilesFor(config, CaOf(clients.front()));
   for (const CertificateKind kind : clients) site.clients.push_back({kind, trust.at(kind)});
+  site.on_refusal = TellRefused(what);
   return site;
 }
 
@@ -348,16 +323,30 @@ absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
   return absl::OkStatus();
 }
 
-HttpsConfig Daemon::Impl::HttpsFor(const std::string& address, const std::string& client_ca,
-                                   CertificateKind clients) const {
+// Logs who was refused for its certificate, or failed in the handshake, and why.
+RefusalListener Daemon::Impl::TellRefused(const char* what) {
+  return [this, what](const std::string& why) {
+    const std::optional<uint64_t> withheld = refusals.Take(MonotonicNow());
+    if (!withheld.has_value()) return;
+    spdlog::warn("{}: refused: {}{}", what, why,
+                 *withheld == 0 ? "" : absl::StrCat(" (and ", *withheld, " more, not logged)"));
+  };
+}
+
+HttpsConfig Daemon::Impl::HttpsFor(const char* what, const std::string& address,
+                                   const std::string& client_ca, CertificateKind clients) {
   HttpsConfig out;
   out.listen = address;
   out.tls = FilesFor(config, client_ca);
   out.tls_groups.assign(config.tls().groups().begin(), config.tls().groups().end());
-  out.read_certificate = [clients, rules = rules](const std::string& der) {
+  out.read_certificate = [clients, rules = rules,
+                          tell = TellRefused(what)](const std::string& der) {
     const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
-    return facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
+    absl::StatusOr<std::string> id = facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
+    if (!id.ok()) tell(std::string(id.status().message()));
+    return id;
   };
+  out.on_failed_handshake = TellRefused(what);
   // The gRPC listeners need some descriptors too.
   const uint32_t share = static_cast<uint32_t>(std::max(4, DescriptorsForClients() / 2));
   const config::v1::Rest& limits = config.rest();
@@ -381,14 +370,14 @@ absl::Status Daemon::Impl::StartHttps() {
   const config::v1::Listeners& at = config.listeners();
   const Duration window = FromProto(config.node().start_retry_window());
   KEYHOP_RETURN_IF_ERROR(At("rest", WaitForPort(at.rest(), window)));
-  auto rest_server =
-      RestServer::Start(HttpsFor(at.rest(), config.tls().sae_ca(), CertificateKind::kSae), *loop);
+  auto rest_server = RestServer::Start(
+      HttpsFor("rest", at.rest(), config.tls().sae_ca(), CertificateKind::kSae), *loop);
   if (!rest_server.ok()) return At("rest", rest_server.status());
   rest = *std::move(rest_server);
   spdlog::info("rest: listens at {}", at.rest());
   KEYHOP_RETURN_IF_ERROR(At("metrics", WaitForPort(at.metrics(), window)));
   auto site = HttpsSite::Start(
-      HttpsFor(at.metrics(), config.tls().operator_ca(), CertificateKind::kOperator),
+      HttpsFor("metrics", at.metrics(), config.tls().operator_ca(), CertificateKind::kOperator),
       [this](const std::string& path) -> HttpsSite::Page {
         if (path == "/metrics") return Metrics();
         if (path == "/health") {

@@ -12,10 +12,6 @@ namespace keyhop {
 
 inline constexpr char kVersion[] = "0.1.0";
 
-// Everything that a start needs and that can be wrong: certificates, keys, addresses. Opens and
-// listens to nothing. For --check-config, and first thing of a start.
-absl::Status CheckFiles(const config::v1::Config& config);
-
 // One key manager of a trusted node: store, core, and all its listeners. The one place where the
 // parts are put together.
 class Daemon {

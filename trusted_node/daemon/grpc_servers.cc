@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "kms/base/status_macros.h"
+#include "trusted_node/daemon/checks.h"
 #include "trusted_node/daemon/ports.h"
 
 namespace keyhop {
@@ -16,11 +17,6 @@ namespace {
 
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
 constexpr rlim_t kDescriptorsUsedMax = 1'000'000;
-
-absl::Status At(const char* what, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
-}
 
 }  // namespace
 

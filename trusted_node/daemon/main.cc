@@ -1,7 +1,6 @@
 // keyhopd: the key manager of one trusted node. `keyhopd --help` says how it is started.
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
-#include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -9,15 +8,17 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
 
+#include "kms/base/line_limit.h"
 #include "kms/config/config.h"
 #include "kms/crypto/secure_heap.h"
+#include "trusted_node/daemon/checks.h"
 #include "trusted_node/daemon/daemon.h"
 
 namespace keyhop {
@@ -37,19 +38,18 @@ constexpr char kFooter[] =
 // gRPC's own complaints, one bounded line each and a bounded number of them: anybody who can
 // connect can cause some.
 void LogFromGrpc(gpr_log_func_args* args) {
-  constexpr int64_t kWindowSeconds = 10;
-  constexpr int kLinesMax = 10;
-  static std::atomic<int64_t> window{0};
-  static std::atomic<int> lines{0};
-  const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count() /
-                      kWindowSeconds;
-  if (window.exchange(now) != now) lines = 0;
-  if (lines.fetch_add(1) >= kLinesMax) return;
+  static auto* limit = new LineLimit(10, Duration::Seconds(10));
+  const Instant now = {std::chrono::duration_cast<std::chrono::nanoseconds>(
+                           std::chrono::steady_clock::now().time_since_epoch())
+                           .count()};
+  if (!limit->Take(now).has_value()) return;
   const std::string file(args->file);
-  spdlog::warn("grpc: {}:{}: {}", file.substr(file.rfind('/') + 1), args->line,
-               std::string(args->message).substr(0, 400));
+  const std::string message = std::string(args->message).substr(0, 400);
+  // gRPC tells neither the certificate nor the field.
+  const bool certificate = message.find("certificate verify failed") != std::string::npos;
+  spdlog::warn(
+      "grpc: {}:{}: {}{}", file.substr(file.rfind('/') + 1), args->line, message,
+      certificate ? " Its holder finds why by: keyhop inspect-cert CERT --ca TRUST_STORE" : "");
 }
 
 // The soft limit on descriptors is low for programs that still use select(2); this one does not.

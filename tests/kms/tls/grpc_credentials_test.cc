@@ -18,6 +18,7 @@
 namespace keyhop {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // Answers every call with what PeerSae, PeerNode or PeerModule says of the caller.
@@ -99,7 +100,14 @@ class GrpcCredentialsTest : public ::testing::Test {
   void Serve(CertificateKind kind, const std::string& client_ca) {
     service_ = std::make_unique<WhoAmI>(kind);
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", Tls("n1", client_ca).Server(kind, {}), &port_);
+    builder.AddListeningPort("127.0.0.1:0",
+                             Tls("n1", client_ca)
+                                 .Server(kind, {},
+                                         [this](const std::string& why) {
+                                           MutexLock lock(mu_);
+                                           refused_.push_back(why);
+                                         }),
+                             &port_);
     builder.RegisterCallbackGenericService(service_.get());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
@@ -164,6 +172,8 @@ class GrpcCredentialsTest : public ::testing::Test {
   std::string answer_;
   Mutex refusals_mu_;
   std::string refusals_ ABSL_GUARDED_BY(refusals_mu_);
+  Mutex mu_;
+  std::vector<std::string> refused_ ABSL_GUARDED_BY(mu_);
 };
 
 TEST_F(GrpcCredentialsTest, KnowsTheSae) {
@@ -171,6 +181,16 @@ TEST_F(GrpcCredentialsTest, KnowsTheSae) {
   const grpc::Status status = Call(Tls("alice", "node-ca").ChannelToHost(), &answer_);
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(answer_, "alice");
+}
+
+TEST_F(GrpcCredentialsTest, TellsWhichFieldOfACertificateNamesNobody) {
+  Serve(CertificateKind::kNode, "node-ca");
+  EXPECT_FALSE(Call(Tls("module", "node-ca").ChannelToHost(), &answer_).ok());
+  MutexLock lock(mu_);
+  ASSERT_FALSE(refused_.empty());
+  EXPECT_THAT(refused_[0], AllOf(HasSubstr("subject \"CN=link-12\", issued by \"CN=node-ca\""),
+                                 HasSubstr("expected a certificate of kind node"),
+                                 HasSubstr("found URI SANs \"keyhop://module/link-12\"")));
 }
 
 TEST_F(GrpcCredentialsTest, KnowsTheNode) {

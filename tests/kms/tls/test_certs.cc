@@ -48,6 +48,9 @@ KeyAndCert Make(const TestCertOptions& options, const KeyAndCert* issuer) {
   AddExtension(cert, by, NID_basic_constraints,
                issuer == nullptr ? "critical,CA:TRUE" : "CA:FALSE");
   if (!options.alt_names.empty()) AddExtension(cert, by, NID_subject_alt_name, options.alt_names);
+  if (!options.extended_key_usage.empty()) {
+    AddExtension(cert, by, NID_ext_key_usage, options.extended_key_usage);
+  }
   X509_sign(cert, issuer != nullptr ? issuer->key.get() : made.key.get(), EVP_sha256());
   return made;
 }

@@ -16,6 +16,7 @@ struct TestCertOptions {
   std::string alt_names = {};    // As OpenSSL's subjectAltName: "URI:keyhop://sae/a,DNS:localhost".
   long valid_from_s = -3600;
   long valid_until_s = 3600;
+  std::string extended_key_usage = {};  // As OpenSSL writes it: "serverAuth"; empty: none.
 };
 
 class TestCerts {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "tests/kms/tls/test_certs.h"
-#include "trusted_node/daemon/daemon.h"
+#include "trusted_node/daemon/checks.h"
 
 namespace keyhop {
 namespace {
