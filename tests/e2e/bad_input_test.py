@@ -176,20 +176,20 @@ def check_inner_interfaces(demo):
     module = os.path.join(demo.run_dir, "pki", "modules", "qkd-n1-n2", "module")
     for listener, method in (("kx", KX), ("kq1", KQ1)):
         code, answer = certificates.grpc_call(demo.world, demo.node("n1")[listener], method,
-                            (sae["cert"], sae["key"]), frame(b""))
+                                              (sae["cert"], sae["key"]), frame(b""))
         world.expect(code != 0 or ("grpc-status: 16" in answer or "grpc-status: 7" in answer),
                      f"an SAE's certificate at {listener}: {code} {answer}")
         world.expect("grpc-status: 0" not in answer, f"an SAE's certificate at {listener}")
     # Vouched for, and no node.
-    code, answer = curl(demo.world, demo.node("n1")["kx"], KX, (f"{module}.crt", f"{module}.key"),
-                        frame(b""))
+    code, answer = certificates.grpc_call(demo.world, demo.node("n1")["kx"], KX,
+                                          (f"{module}.crt", f"{module}.key"), frame(b""))
     world.expect(code != 0 or "grpc-status: 16" in answer, f"a module at Kx: {code} {answer}")
     good = {"kx": (node["cert"], node["key"]), "kq1": (f"{module}.crt", f"{module}.key")}
     for listener, method in (("kx", KX), ("kq1", KQ1)):
         for garbage in GARBAGE:
             for body in (frame(garbage), frame(garbage)[:-1], frame(garbage)[:5], garbage):
-                _, answer = certificates.grpc_call(demo.world, demo.node("n2")[listener], method, good[listener], body,
-                                 seconds=3)
+                _, answer = certificates.grpc_call(demo.world, demo.node("n2")[listener], method,
+                                                   good[listener], body, seconds=3)
                 # What is no gRPC message at all is gRPC's own to refuse.
                 status = "\\d+" if body and body[0] else "3"
                 said = re.search(f"grpc-status: ({status})\\s", answer)
