@@ -1,7 +1,6 @@
 #include "kms/tls/grpc_credentials.h"
 
-#include <time.h>
-
+#include <ctime>
 #include <functional>
 #include <utility>
 #include <vector>
