@@ -100,7 +100,6 @@ class DrawStreamReactor final
   // Begins what is to be done next, if nothing is under way. Once the call is finished, or is idle,
   // gRPC may end it: nothing here touches this object after the lock but what it begins.
   void GoOn(bool was_busy = false) {
-    std::optional<DrawRequest> draw;
     std::optional<grpc::Status> end;
     {
       MutexLock lock(mu_);
@@ -113,14 +112,14 @@ class DrawStreamReactor final
                          : grpc::Status::OK;
       } else if (draw_ && credit_ > 0) {
         busy_ = true;
-        draw = *draw_;
-        draw->number = std::min(credit_, one_by_one_ ? 1 : draw_->number);
-        draw->wait_max = PatienceOf(context_);
+        DrawRequest draw = *draw_;
+        draw.number = std::min(credit_, one_by_one_ ? 1 : draw_->number);
+        draw.wait_max = PatienceOf(context_);
+        // Asked under the lock, so that a cancel comes before or after, never in between.
+        port_.Draw(std::move(draw), [this](Outcome<KeyContainer> outcome) { OnDrawn(outcome); });
       }
     }
-    if (end) return Finish(*end);
-    if (!draw) return;
-    port_.Draw(*std::move(draw), [this](Outcome<KeyContainer> outcome) { OnDrawn(outcome); });
+    if (end) Finish(*end);
   }
 
   void OnDrawn(const Outcome<KeyContainer>& outcome) {

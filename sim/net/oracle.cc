@@ -64,7 +64,10 @@ void Oracle::OnSent(Instant now, size_t from, size_t to, const KxMessage& messag
                       [&](const RoutedControl& m) { OnControl(from, m); }, [](const LinkState&) {}},
              message);
   // Frames of several hops carry payload; the rest is scanned by samples.
-  if (scanned_++ % kScanOneIn == 0) ScanForSecrets(message);
+  const auto* control = std::get_if<RoutedControl>(&message);
+  const auto* stream = control ? std::get_if<StreamMessage>(&control->body) : nullptr;
+  const bool announces = stream && std::holds_alternative<Announcements>(*stream);
+  if (scanned_++ % kScanOneIn == 0 || announces) ScanForSecrets(message);
 }
 
 void Oracle::OnLink(size_t from, const LinkMessage& message) {
@@ -307,6 +310,14 @@ void Oracle::CheckContent(const KeyId& id, const DrawnKey& key) {
 }
 
 void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& container) {
+  // How long a run lasts hangs on this: it is kept in either run of a seed.
+  for (size_t s = 0; s < plan_.saes.size(); ++s) {
+    if (plan_.saes[s].id != request.slave || !plan_.Watches(s)) continue;
+    const NodeId& source = plan_.nodes[HomeOf(request.caller)];
+    for (const DeliveredKey& key : container.keys) {
+      heard_[request.slave].not_yet.emplace(key.id, source);
+    }
+  }
   if (!watching_) return;
   const uint64_t bits = request.size_bits.value_or(plan_.delivery.key_size_bits);
   if (container.keys.size() != request.number) {
@@ -382,6 +393,56 @@ void Oracle::OnFetchRefused(Instant now, const FetchRequest& request, const Refu
   if (all_there) {
     Violate("G4",
             "key " + FormatUuid(request.key_ids.front()) + " was drawn and cannot be fetched");
+  }
+}
+
+void Oracle::OnWatched(const SaeId& slave, const WatchAnswer& answer) {
+  Heard& heard = heard_[slave];
+  for (const WatchEntry& entry : answer.entries) {
+    if (entry.gap_at) {
+      std::erase_if(heard.not_yet, [&](const auto& item) {
+        return entry.gap_at->empty() || item.second == *entry.gap_at;
+      });
+    }
+    heard.not_yet.erase(entry.key_id);
+    if (watching_) CheckEntry(slave, heard, entry);
+  }
+}
+
+void Oracle::CheckEntry(const SaeId& slave, Heard& heard, const WatchEntry& entry) {
+  if (entry.gap_at) {
+    Probe(entry.gap_at->empty() ? "gap_of_all_told" : "gap_of_a_node_told");
+    if (entry.gap_at->empty()) heard.told.clear();
+    return;
+  }
+  Probe("key_announced");
+  const std::string name = FormatUuid(entry.key_id);
+  const auto it = keys_.find(entry.key_id);
+  if (it == keys_.end()) return Violate("G2", "key " + name + " was announced and never drawn");
+  const DrawnKey& key = it->second;
+  if (key.slave != slave || key.master != entry.master) {
+    return Violate("G2", "key " + name + " was announced to " + slave.value + " as of " +
+                             entry.master.value + ", which it does not name");
+  }
+  if (key.bytes.size() * 8 != entry.size_bits) {
+    return Violate("G2", "key " + name + " was announced with another size");
+  }
+  if (!heard.told.insert(entry.key_id).second) {
+    Violate("G2", "key " + name + " was announced twice");
+  }
+}
+
+bool Oracle::AllAnnounced() const {
+  return std::all_of(heard_.begin(), heard_.end(),
+                     [](const auto& item) { return item.second.not_yet.empty(); });
+}
+
+void Oracle::CheckAnnounced() {
+  for (const auto& [slave, heard] : heard_) {
+    if (heard.not_yet.empty()) continue;
+    Violate("G4", "key " + FormatUuid(heard.not_yet.begin()->first) + " was drawn at " +
+                      heard.not_yet.begin()->second.value + " for " + slave.value +
+                      ", which heard neither of it nor of a gap");
   }
 }
 

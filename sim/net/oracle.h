@@ -51,6 +51,11 @@ class Oracle {
   void OnFetched(Instant now, const FetchRequest& request, const KeyContainer& keys);
   void OnFetchRefused(Instant now, const FetchRequest& request, const Refusal& refusal,
                       bool in_doubt);
+  // A slave that watches was told of keys and gaps.
+  void OnWatched(const SaeId& slave, const WatchAnswer& answer);
+  // No key that was drawn for a watcher is left of which it heard neither this nor a gap.
+  bool AllAnnounced() const;
+  void CheckAnnounced();
   void OnStarted(Instant now, size_t node);
   void OnCrashed(Instant now, size_t node);
   void OnImageRestored(size_t node);
@@ -90,6 +95,11 @@ class Oracle {
     bool drawn = false;
     bool fetched = false;
   };
+  // By slave that watches: keys drawn for it that it has not heard of, and those that it has.
+  struct Heard {
+    std::map<KeyId, NodeId> not_yet;
+    std::set<KeyId> told;
+  };
   void OnLink(size_t from, const LinkMessage& message);
   void OnFrame(Instant now, size_t from, size_t to, const RelayFrame& frame);
   void OnControl(size_t from, const RoutedControl& control);
@@ -102,6 +112,7 @@ class Oracle {
   void ScanForSecrets(const KxMessage& message);
   void LearnSecret(std::span<const uint8_t> bytes);
   void CheckContent(const KeyId& id, const DrawnKey& key);
+  void CheckEntry(const SaeId& slave, Heard& heard, const WatchEntry& entry);
   size_t HomeOf(const SaeId& sae) const;
 
   const Plan& plan_;
@@ -120,6 +131,7 @@ class Oracle {
   // Of delivered keys, every 4 bytes, and of payload bodies, every 8: which one of the lists.
   absl::flat_hash_map<Window, uint32_t> key_windows_;
   absl::flat_hash_map<Window, uint32_t> body_windows_;
+  std::map<SaeId, Heard> heard_;
   std::vector<KeyId> scanned_keys_;
   std::vector<const Relay*> bodies_;
   absl::flat_hash_set<Window> secrets_;  // Heads of payloads, every 8 bytes.

@@ -182,6 +182,10 @@ NodeConfig Plan::ConfigOf(size_t node) const {
   // By the seed alone: these must not move what else it draws.
   config.delivery.draw_wait = Duration::Seconds(static_cast<int64_t>(seed % 3));
   if (seed % 4 == 1) config.lease_memory_bytes_max = 16 * 1024;
+  if (seed % 5 == 2) config.announce.kept_per_sae_max = 16;
+  if (seed % 5 == 3) config.announce.queued_max = 8;
+  if (seed % 5 == 4) config.announce.watch_life = Duration::Seconds(20);
+  config.announce.retry = stream.retry;
   for (const SaePlan& sae : saes) {
     if (sae.node == node) config.routing.saes.push_back(sae.id);
   }

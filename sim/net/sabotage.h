@@ -47,6 +47,8 @@ enum class Bug : uint8_t {
   kHelloLost,
   kWindowKeptOverRestart,
   kLeaseTaggedByItsPads,
+  kAnnouncedToOther,
+  kGapNotTold,
   kCount,
 };
 struct BugInfo {
@@ -80,6 +82,7 @@ class Saboteur {
   bool OnIncoming(size_t from, size_t to, KxMessage& message);
   // A fetch as the front end hands it on, and keys as it gives them out.
   void OnFetch(FetchRequest& request);
+  void OnWatchAnswer(WatchAnswer& answer);
   void OnAnswer(const std::optional<DrawRequest>& draw, KeyContainer& keys);
 
  private:

@@ -21,6 +21,9 @@ ByteWriter LayoutOf(const SegmentAck& m);
 ByteWriter LayoutOf(const StreamLeaseAnswer& m);
 ByteWriter LayoutOf(const VersionReport& m);
 ByteWriter LayoutOf(const LacksKey& m);
+ByteWriter LayoutOf(const InterestReport& m);
+ByteWriter LayoutOf(const Announcements& m);
+ByteWriter LayoutOf(const AnnouncementsTaken& m);
 
 // What a segment's end-to-end check covers, before its body.
 ByteWriter CheckLayoutOf(const Segment& segment, uint32_t body_bytes);

@@ -37,6 +37,12 @@ std::vector<Record> OneOfEach() {
   out.push_back(DirectoryRecord{SaeId("sae \xc3\xa9"), NodeId("home"), 81});
   out.push_back(RoutingRecord{91, 92});
   out.push_back(LinkDownRecord{link});
+  out.push_back(AnnounceRecord(WatchRecord{SaeId("sae"), false, {{NodeId("a"), {101, 102}}}}));
+  WatchEntry gap;
+  gap.gap_at = NodeId("a");
+  out.push_back(AnnounceRecord(WatchChunkRecord{
+      SaeId("sae"), 111, false, 112, {gap, {std::nullopt, KeyId{1, 2}, SaeId("master"), 256}}}));
+  out.push_back(AnnounceRecord(AnnouncedRecord{NodeId("a"), {121, 122}, 123}));
   return out;
 }
 

@@ -73,6 +73,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::vector<DirectoryRecord> directory;
   std::optional<RoutingRecord> routing_record;
   std::set<LinkId> down;
+  std::vector<AnnounceRecord> announced;
   const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
     if (at_source) {
       of_source[stream.destination].push_back(std::move(record));
@@ -86,6 +87,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
                    [&](RoutingRecord& r) { routing_record = r; },
                    [&](LinkDownRecord& r) { down.insert(r.link); },
+                   [&](AnnounceRecord& r) { announced.push_back(std::move(r)); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
                      of_link[link].push_back(std::move(r));
@@ -129,6 +131,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
         config.stream, StreamId{node, config.self}, own, std::move(records));
     Touch(Machine::kDestination, node);
   }
+  board = std::make_unique<Board>(config.announce, config.self, std::move(announced));
   routing = std::make_unique<Routing>(config.routing, authority, std::move(directory),
                                       std::move(routing_record));
   return absl::OkStatus();
@@ -194,6 +197,7 @@ void NodeCore::Impl::Start() {
   adverts_at = now;
   Arm({Machine::kAdverts, NodeId{}}, adverts_at);
   Touch(Machine::kRouting, NodeId{});
+  Touch(Machine::kBoard, NodeId{});
   EnsurePrefilled();
 }
 
@@ -343,6 +347,8 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
     case Machine::kDestination:
       destinations.at(key.second)->OnTick(now, stream_out);
       return;
+    case Machine::kBoard:
+      return;  // Touched: it gets its tick in Finish.
   }
 }
 
@@ -388,6 +394,7 @@ void NodeCore::Impl::Finish() {
     std::vector<NodeId> stirred;
     for (const auto& [machine, node] : std::set<TimerKey>(touched)) {
       if (machine == Machine::kSource) stirred.push_back(node);
+      if (machine == Machine::kBoard) board->OnTick(now, destinations, *this, board_out);
       if (machine == Machine::kLink) {
         ServeQueue(node, links.at(node));
         WakeFirst(links.at(node));
@@ -399,6 +406,7 @@ void NodeCore::Impl::Finish() {
       ServeWaiting(entry);
       entry.end->OnTick(now, TargetOf(node, entry), stream_out);
       Refill(node, entry);
+      if (entry.announcer) entry.announcer->OnTick(now, *entry.end, stream_out);
     }
     const std::set<TimerKey> done = std::exchange(touched, {});
     for (const TimerKey& key : done) {
@@ -434,11 +442,15 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
       };
       if (entry.blocked) take(entry.not_before);
       if (const auto ends = FirstWaitEnds(entry)) take(*ends);
+      if (entry.announcer && entry.announcer->NextDeadline())
+        take(*entry.announcer->NextDeadline());
       if (next && *next <= now) next = now + config.pool.pace;
       return next;
     }
     case Machine::kDestination:
       return destinations.at(key.second)->NextDeadline();
+    case Machine::kBoard:
+      return board->NextDeadline();
   }
   return std::nullopt;
 }

@@ -14,6 +14,8 @@
 #include "absl/status/statusor.h"
 #include "kms/base/instant.h"
 #include "kms/base/secret_bytes.h"
+#include "kms/core/announce/config.h"
+#include "kms/core/announce/records.h"
 #include "kms/core/delivery/config.h"
 #include "kms/core/delivery/request.h"
 #include "kms/core/gate.h"
@@ -36,7 +38,7 @@ struct LinkDownRecord {
   bool erased = false;
 };
 using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
-                            RoutingRecord, LinkDownRecord>;
+                            RoutingRecord, LinkDownRecord, AnnounceRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.
@@ -81,11 +83,15 @@ struct LinkSwitched {  // Admin: an operator takes a link out of use, or back in
   bool up = true;
 };
 struct CallCancelled {  // Nobody waits for the answer to this call any more.
-  uint64_t call = 0;    // DrawRequest::call; not 0.
+  uint64_t call = 0;    // DrawRequest::call or WatchRequest::call; not 0.
 };
-using Input =
-    std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected, PeerMessage,
-                 StatusAsked, DrawAsked, FetchAsked, DeadlineReached, LinkSwitched, CallCancelled>;
+struct WatchAsked {
+  uint64_t token = 0;
+  WatchRequest request;
+};
+using Input = std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected,
+                           PeerMessage, StatusAsked, DrawAsked, FetchAsked, DeadlineReached,
+                           LinkSwitched, CallCancelled, WatchAsked>;
 
 // ---- Outputs.
 struct SendToPeer {
@@ -104,6 +110,10 @@ struct KeysAnswered {  // To a draw or a fetch.
   uint64_t token = 0;
   Outcome<KeyContainer> outcome;
 };
+struct WatchAnswered {
+  uint64_t token = 0;
+  Outcome<WatchAnswer> outcome;
+};
 struct AlarmRaised {
   std::string kind;  // A short word: "rollback", "failed_tags", "second_claim".
   std::string text;
@@ -113,7 +123,7 @@ struct LinkSwitchDone {  // Durable; NOT_FOUND: no such link here.
   absl::Status status;
 };
 using Output = std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised,
-                            LinkSwitchDone>;
+                            LinkSwitchDone, WatchAnswered>;
 using Effects = StepEffects<Record, Output>;
 using NodeGate = OutputGate<Record, Output>;
 
@@ -134,6 +144,7 @@ struct NodeConfig {
   RoutingConfig routing;
   StreamConfig stream;
   DeliveryConfig delivery;
+  AnnounceConfig announce;
   PoolConfig pool;
   uint32_t streams_max = 4096;
   // One memory budget, in bytes, for all open leases, of pads and of streams. Once it is used up a

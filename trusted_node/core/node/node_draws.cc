@@ -78,6 +78,9 @@ void NodeCore::Impl::On(DrawAsked input) {
       return;
     }
   }
+  if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
+    Announce(input.request, *keys, after);
+  }
   AnswerDraw(input.token, std::move(outcome), after);
 }
 
@@ -89,6 +92,9 @@ void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
     const auto* refusal = std::get_if<Refusal>(&outcome);
     const bool later = refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable;
     if (later && now < first.until) break;
+    if (const auto* keys = std::get_if<KeyContainer>(&outcome)) {
+      Announce(first.request, *keys, after);
+    }
     AnswerDraw(first.token, std::move(outcome), after);
     entry.waiting.pop_front();
     --draws_waiting;
@@ -111,6 +117,7 @@ std::optional<Instant> NodeCore::Impl::FirstWaitEnds(const SourceEntry& entry) c
 }
 
 void NodeCore::Impl::On(CallCancelled input) {
+  board->Cancel(input.call, board_out);
   for (auto& [home, entry] : sources) {
     const auto draw =
         std::find_if(entry.waiting.begin(), entry.waiting.end(),

@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "kms/core/announce/announcer.h"
+#include "kms/core/announce/board.h"
 #include "kms/core/delivery/delivery.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
@@ -26,8 +28,9 @@ inline constexpr Duration kBackoffMax = Duration::Seconds(2);
 inline constexpr Duration kAskAgain = Duration::Seconds(1);
 
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
-// wait, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves segments
-// and control, node_queue.cc keeps frames that wait for pads, node_status.cc tells.
+// wait, node_announce.cc tells who was drawn for, node_limits.cc holds to the operator's word and
+// the budget, node_relay.cc moves segments and control, node_queue.cc keeps frames that wait for
+// pads, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   // A frame of another source that waits for pads of its next link.
   struct WaitingFrame {
@@ -76,6 +79,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
     std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
     uint64_t leased_bytes = 0;
+    std::optional<Announcer> announcer = {};  // Once the destination wants to know of draws.
   };
   struct RelayUnderWay {
     NodeId destination;
@@ -104,7 +108,19 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
     void RollbackFound() override { impl.rollback_found = true; }
     Impl& impl;
   };
-  enum class Machine { kRouting, kAdverts, kLink, kSource, kDestination };
+  struct BoardOut final : public BoardOutbox {
+    explicit BoardOut(Impl& node) : impl(node) {}
+    WriteSeq Write(AnnounceRecord record) override { return impl.Write(std::move(record)); }
+    void Send(const NodeId& to, StreamMessage message, WriteSeq after) override {
+      impl.SendControl(to, std::move(message), after);
+    }
+    uint64_t Random() override { return impl.entropy.NextU64(); }
+    void Answer(uint64_t token, Outcome<WatchAnswer> outcome, WriteSeq after) override {
+      impl.Emit(WatchAnswered{token, std::move(outcome)}, after);
+    }
+    Impl& impl;
+  };
+  enum class Machine { kRouting, kAdverts, kLink, kSource, kDestination, kBoard };
   using TimerKey = std::pair<Machine, NodeId>;
 
   Impl(NodeConfig node_config, EntropySource& entropy_source, LinkStateAuthority& link_authority)
@@ -112,7 +128,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
         entropy(entropy_source),
         authority(link_authority),
         delivery(config.delivery),
-        stream_out(*this) {}
+        stream_out(*this),
+        board_out(*this) {}
 
   // DeliveryContext.
   const NodeId& Self() const override { return config.self; }
@@ -148,6 +165,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void On(DeadlineReached input);
   void On(LinkSwitched input);
   void On(CallCancelled input);
+  void On(WatchAsked input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
@@ -158,6 +176,12 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   void Touch(Machine machine, const NodeId& node) { touched.insert({machine, node}); }
   void Arm(const TimerKey& key, std::optional<Instant> at);
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
+
+  // node_announce.cc
+  // These keys were drawn; their answer leaves after write `after`.
+  void Announce(const DrawRequest& request, const KeyContainer& keys, WriteSeq after);
+  // False: the message is about something else.
+  bool TakeAnnouncement(const StreamMessage& message);
 
   // node_draws.cc
   // Whether it may begin to wait now.
@@ -227,12 +251,14 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox {
   LinkStateAuthority& authority;
   Delivery delivery;
   StreamOut stream_out;
+  BoardOut board_out;
   std::unique_ptr<Routing> routing;
   std::map<NodeId, LinkEntry> links;  // By peer.
   std::map<LinkId, NodeId> peer_of;
   std::map<NodeId, SourceEntry> sources;                              // By destination.
   std::map<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
-  std::map<uint64_t, RelayUnderWay> relays;                           // By RelayId::number.
+  std::unique_ptr<Board> board;              // Of keys drawn for SAEs here.
+  std::map<uint64_t, RelayUnderWay> relays;  // By RelayId::number.
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};

@@ -39,6 +39,8 @@ class NodeWorld {
   uint64_t Draw(const std::string& master, const std::string& slave, uint64_t number = 1,
                 std::vector<ExtensionParameter> mandatory = {});
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
+  // Asks which keys were drawn for the SAE of `node`; its answer is in `watched` once there is one.
+  uint64_t Watch(const std::string& node, std::optional<WatchRequest::Place> seen = {});
   uint64_t Switch(const std::string& node, const std::string& link, bool up);
   // The container that answered `token`; fails the test if there is none.
   const KeyContainer& Keys(uint64_t token) const;
@@ -53,6 +55,7 @@ class NodeWorld {
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
   std::map<uint64_t, absl::Status> switched;
+  std::map<uint64_t, Outcome<WatchAnswer>> watched;
   uint64_t frames = 0;  // Relay frames that left any node.
 
  private:
