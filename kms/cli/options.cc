@@ -87,6 +87,14 @@ void AddKeyCommands(CLI::App& app, Options& o) {
                                "Fetch keys that MASTER drew for you, each once; all or none");
   fetch->add_option("MASTER", o.sae, "SAE that drew the keys")->required();
   fetch->add_option("ID", o.key_ids, "Their key_IDs")->required();
+  CLI::App* watch = AddCommand(*key, o, Command::kKeyWatch, "watch",
+                               "Print the key_IDs of keys that are drawn for you, as they are");
+  watch->add_option("--resume", o.resume_token, "Go on after the line that had this token")
+      ->type_name("TOKEN");
+  watch
+      ->add_option("--keys", o.watch_keys,
+                   "End after so many keys, or with 4 at the timeout (default: go on for ever)")
+      ->type_name("N");
 }
 
 void AddOperatorCommands(CLI::App& app, Options& o) {

@@ -12,6 +12,7 @@ namespace keyhop::cli {
 enum class Command {
   kKeyGet,
   kKeyFetch,
+  kKeyWatch,
   kNodeStatus,
   kPairStatus,
   kNodes,
@@ -33,6 +34,8 @@ struct Options {
   std::optional<uint64_t> size_bits;
   std::vector<std::string> key_ids;
   std::string link;
+  std::string resume_token;  // Hex, as key watch printed it; empty: none.
+  uint64_t watch_keys = 0;   // key watch ends after so many; 0: never.
 };
 
 // The command line, or the exit code where there is nothing more to do (help, or a usage error,
