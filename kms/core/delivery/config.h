@@ -2,8 +2,10 @@
 #define KEYHOP_KMS_CORE_DELIVERY_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 
 #include "kms/base/instant.h"
+#include "kms/core/types.h"
 
 namespace keyhop {
 
@@ -21,6 +23,8 @@ struct DeliveryConfig {
   Duration draw_wait = {};
   // Draws that may wait in the whole node.
   uint32_t draws_waiting_max = 1024;
+  // Shares of scarce key of the SAEs that have another one than 1.
+  std::map<SaeId, uint32_t> weights = {};
   // How long, in run time, the answer to a request with an idempotency key is kept; how many one
   // SAE may have open; and the memory of all, of which one SAE gets a quarter.
   Duration idempotency_window = Duration::Seconds(60);

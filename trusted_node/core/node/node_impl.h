@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kms/core/delivery/delivery.h"
+#include "kms/core/delivery/fair_order.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
@@ -61,6 +62,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     DrawRequest request;
     uint64_t need_bytes = 0;
     Instant until;
+    uint64_t tag = 0;  // Its place in the order of the SAEs.
   };
   struct SourceEntry {
     std::unique_ptr<StreamSource> end;
@@ -74,7 +76,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     Instant rate_since = {};
     Instant last_launch = {};
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
-    std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
+    std::deque<WaitingDraw> waiting = {};  // In the order in which they are served.
+    FairOrder order = {};
     uint64_t leased_bytes = 0;
   };
   struct RelayUnderWay {
@@ -163,7 +166,11 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
 
   // node_draws.cc
-  bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
+  bool MayWait(const DrawRequest& request) const;
+  // Whether one more draw of `sae` may wait; if need be, one of the SAE with the most has to go.
+  bool MakeRoom(SourceEntry& entry, const SaeId& sae);
+  // A draw that is served, or given up; the caller takes it out.
+  void StopsWaiting(SourceEntry& entry, const WaitingDraw& draw, bool served);
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
   void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
   // Answers, in order, the draws that can be served now or whose time is over.
@@ -249,6 +256,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   Incarnation own = {};
   std::map<std::string, uint64_t> counters;
   size_t draws_waiting = 0;                     // At all sources.
+  std::map<SaeId, size_t> draws_waiting_of = {};
   std::optional<IdempotencyTable> idempotency;  // Made by Recover.
   bool neighbour_heard = false;                 // In this start; or there is no link.
   uint64_t leased_bytes = 0;
