@@ -1,6 +1,7 @@
 #ifndef KEYHOP_KMS_AK_HTTPS_LOOP_H_
 #define KEYHOP_KMS_AK_HTTPS_LOOP_H_
 
+#include <array>
 #include <atomic>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -46,6 +47,7 @@ inline Instant ToInstant(Clock::time_point t) {
 struct HttpsCounters {
   std::atomic<uint64_t> accepted = 0, refused_over_limit = 0, failed_handshakes = 0,
                         dropped_handshakes = 0, requests = 0, requests_over_rate = 0, timeouts = 0;
+  std::array<std::atomic<uint64_t>, 600> answers = {};  // By status code.
 };
 
 // What all threads of a server share.

@@ -260,6 +260,7 @@ Task<HttpAnswer> Connection::Ask(HttpRequest request) {
 }
 
 Task<bool> Connection::Write(const HttpAnswer& answer, bool keep_alive, bool head) {
+  ++shared_.counters.answers.at(static_cast<size_t>(answer.status));
   const SecretAccess access = SecretAccess::ForDelivery();
   const absl::string_view body = answer.secret_body.empty() ? absl::string_view(answer.body)
                                                             : answer.secret_body.Expose(access);
@@ -420,13 +421,17 @@ uint16_t HttpsServer::port() const { return impl_->port(); }
 
 HttpsCounts HttpsServer::counts() const {
   const HttpsCounters& c = impl_->counters();
-  return {.accepted = c.accepted,
-          .refused_over_limit = c.refused_over_limit,
-          .failed_handshakes = c.failed_handshakes,
-          .dropped_handshakes = c.dropped_handshakes,
-          .requests = c.requests,
-          .requests_over_rate = c.requests_over_rate,
-          .timeouts = c.timeouts};
+  HttpsCounts counts = {.accepted = c.accepted,
+                        .refused_over_limit = c.refused_over_limit,
+                        .failed_handshakes = c.failed_handshakes,
+                        .dropped_handshakes = c.dropped_handshakes,
+                        .requests = c.requests,
+                        .requests_over_rate = c.requests_over_rate,
+                        .timeouts = c.timeouts};
+  for (size_t status = 0; status < c.answers.size(); ++status) {
+    if (c.answers[status] > 0) counts.answers[static_cast<int>(status)] = c.answers[status];
+  }
+  return counts;
 }
 
 absl::Status HttpsServer::ReloadTls() { return impl_->ReloadTls(); }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,7 @@ struct HttpsCounts {
   uint64_t requests = 0;
   uint64_t requests_over_rate = 0;
   uint64_t timeouts = 0;
+  std::map<int, uint64_t> answers = {};  // By status code, of those that were given.
 };
 
 // HTTP/1.1 and 1.0 over TLS 1.2 and 1.3 with a required client certificate (ETSI GS QKD 014

@@ -362,6 +362,7 @@ void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer
     key.bytes.assign(bytes.begin(), bytes.end());
     key.at = now;
     key.asked = asked.value_or(now);
+    key.answered_late = !key.additional.empty() || request.idempotency_key.has_value();
     key.source_starts = starts_[source];
     key.destination_starts = starts_[destination];
     key.openings = openings_[key.stream];
@@ -412,10 +413,10 @@ void Oracle::OnFetched(Instant now, const FetchRequest& request, const KeyContai
 
 bool Oracle::MustBeThere(Instant now, const DrawnKey& key, const SaeId& slave) {
   if (!key.names(slave) || key.fetched.contains(slave)) return false;
-  if (key.additional.empty()) {
+  if (!key.answered_late) {
     return now - key.at < plan_.stream.fetch_life && openings_[key.stream] == key.openings;
   }
-  // Between its notices and its answer a draw with additional slaves may take long.
+  // It waited for notices, or for the disk to hold its answer.
   const auto opened = opened_at_.find({key.stream.source, plan_.nodes[HomeOf(slave)]});
   return now - key.asked < plan_.stream.fetch_life &&
          (opened == opened_at_.end() || opened->second < key.asked);

@@ -100,6 +100,7 @@ class Oracle {
     uint64_t openings = 0;                        // Of the stream until then.
     std::map<SaeId, uint64_t> additional_starts;  // Of their homes.
     bool drawn = false;
+    bool answered_late = false;  // The answer may have left long after the keys were taken.
     std::set<SaeId> fetched;
     bool names(const SaeId& sae) const { return sae == slave || additional.contains(sae); }
   };

@@ -85,7 +85,7 @@ class World {
     std::optional<FetchRequest> fetch;
     std::function<void(Outcome<KeyContainer>)> done;
     std::function<void()> lost;  // The node went away.
-    Instant asked;
+    Instant asked;               // For the first time, if it is repeated under an idempotency key.
   };
   struct Image {
     Disk::Image disk;
@@ -192,7 +192,8 @@ class World {
   void Ask(size_t node, Request request);
   void DemandTick(size_t demand);
   void FetchDrawn(const SaeId& slave, const SaeId& master, const KeyContainer& keys);
-  void DrawFor(const DemandPlan& demand, DrawRequest draw, int tries);
+  // `asked_first`: as below.
+  void DrawFor(const DemandPlan& demand, DrawRequest draw, int tries, Instant asked_first);
   void AfterDraw(const DrawRequest& draw, const KeyContainer& keys);
   // An idempotency key for a request of `sae`, for some of them; others use the same ones.
   std::optional<std::string> MaybeKeyed(const SaeId& sae);

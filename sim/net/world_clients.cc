@@ -43,7 +43,6 @@ void World::Ask(size_t node, Request request) {
     return;
   }
   const uint64_t token = next_token_++;
-  request.asked = now_;
   std::optional<DrawRequest> draw = request.draw;
   std::optional<FetchRequest> fetch = request.fetch;
   if (draw) saboteur_.OnDraw(*draw);
@@ -77,8 +76,9 @@ void World::DemandTick(size_t index) {
   draw.idempotency_key = MaybeKeyed(master);
   // Who may repeat a request does so for longer.
   const int tries = draw.idempotency_key ? kTriesMax : kTriesMax / 4;
-  if (draw.idempotency_key && retry_prng_.Chance(100)) DrawFor(demand, draw, 0);  // Two at once.
-  DrawFor(demand, std::move(draw), tries);
+  if (draw.idempotency_key && retry_prng_.Chance(100))
+    DrawFor(demand, draw, 0, now_);  // Two at once.
+  DrawFor(demand, std::move(draw), tries, now_);
 }
 
 std::optional<std::string> World::MaybeKeyed(const SaeId& sae) {
@@ -86,16 +86,19 @@ std::optional<std::string> World::MaybeKeyed(const SaeId& sae) {
   return "k" + std::to_string(keyed_[sae]++ % kNamesOfAnSae);
 }
 
-void World::DrawFor(const DemandPlan& demand, DrawRequest draw, int tries) {
+void World::DrawFor(const DemandPlan& demand, DrawRequest draw, int tries, Instant asked_first) {
   const size_t home = plan_.saes[demand.master].node;
   const bool keyed = draw.idempotency_key.has_value();
-  const auto again = [this, demand, draw, tries, keyed] {
+  const auto again = [this, demand, draw, tries, keyed, asked_first] {
     if (tries == 0 || !faults_on_) return;
     const Duration wait = keyed ? Duration::Millis(retry_prng_.Between(500, 8000))
                                 : Duration::Millis(prng_.Between(500, 4000));
-    At(wait, [this, demand, draw, tries] { DrawFor(demand, draw, tries - 1); });
+    At(wait, [this, demand, draw, tries, keyed, asked_first] {
+      DrawFor(demand, draw, tries - 1, keyed ? asked_first : now_);
+    });
   };
   Request request;
+  request.asked = asked_first;
   request.draw = draw;
   request.lost = again;
   request.done = [this, demand, again, keyed, tries, draw](Outcome<KeyContainer> outcome) {

@@ -208,6 +208,26 @@ def keys_delivered(demo):
     return tuple(sums)
 
 
+def count(text, metric):
+    found = re.search(rf"^{re.escape(metric)} (\S+)$", text, re.M)
+    return float(found[1]) if found else 0
+
+
+def check_metrics(demo):
+    """What an operator reads: who was refused how often, and why."""
+    text = world.metrics(demo, demo.node("n1"))
+    for metric, least in (('keyhop_rest_answers_total{code="400"}', 40),
+                          ('keyhop_rest_answers_total{code="404"}', 2),
+                          ('keyhop_rest_answers_total{code="413"}', 1),
+                          ('keyhop_refusals_total{reason="bad_request",request="draw"}', 1),
+                          ('keyhop_refusals_total{reason="not_found",request="fetch"}', 3),
+                          ('keyhop_refusals_total{reason="bad_request",request="status"}', 1),
+                          ('keyhop_errors_total{reason="handshakes_refused_rest"}', 3),
+                          ('keyhop_errors_total{reason="handshakes_refused_grpc"}', 3),
+                          ('keyhop_errors_total{reason="handshakes_refused_kx"}', 1)):
+        world.expect(count(text, metric) >= least, f"{metric}: {count(text, metric)} in n1")
+
+
 def test():
     options = world.parse_arguments()
     with world.Demo(options).start() as demo:
@@ -225,6 +245,7 @@ def test():
         world.expect(keys_delivered(demo) == (drawn + 1, fetched + 1),
                      "something was delivered beside the one good key")
         check_the_log(demo)
+        check_metrics(demo)
         demo.check_alive()
         world.expect(pids == {n: p["pid"] for n, p in demo.processes.items()}, "a process went")
         world.wait_until_all_deliver(demo)

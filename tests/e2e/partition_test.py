@@ -2,10 +2,14 @@
 import signal
 import time
 
+import taps
 import world
 
 ENDS = ("n1", "n4")
 KEYS = 100
+LINE = taps.network.Topology(
+    nodes=["n1", "n2", "n3"], links=[("n1", "n2"), ("n2", "n3")], lengths_km=[10, 15],
+    saes=[("sae-1", "n1"), ("sae-2", "n2"), ("sae-3", "n3")], pool="32KiB")
 
 
 def draw(master, slave, number):
@@ -33,8 +37,25 @@ def fetch_until_there(slave, master, keys):
         time.sleep(0.2)
 
 
+def check_no_link_at_all(options):
+    """Neighbours too deliver while no node reaches another, and after."""
+    with taps.TappedNetwork(options, LINE).start() as network:
+        network.wait_until_all_have(KEYS)
+        clients = {sae["id"]: world.Rest(network, sae["id"]) for sae in network.world["saes"]}
+        network.partition()
+        for _ in range(2):
+            for master, slave in network.pairs():
+                fetch(clients[slave], master, draw(clients[master], slave, KEYS // 2))
+            time.sleep(2)  # Past every retry.
+        network.heal()
+        took = world.wait_until_all_deliver(network)
+        network.check_taps()
+        print(f"no node reached another; all pairs deliver {took:.1f} s after")
+
+
 def test():
     options = world.parse_arguments()
+    check_no_link_at_all(options)
     with world.Demo(options).start() as demo:
         demo.wait_until_up()
         between = [n["id"] for n in demo.world["nodes"] if n["id"] not in ENDS]

@@ -88,6 +88,14 @@ class Half:
         self.messages[stream] = at
 
 
+def at_hand(rest, slave):
+    try:
+        status, body = rest.status(slave)
+    except world.NO_ANSWER:
+        return 0
+    return body["stored_key_count"] if status == 200 else 0
+
+
 class Tap:
     """Between one caller and one listener. `shown` and `used` are (certificate, key): what the
     caller is shown, and what the listener is."""
@@ -98,6 +106,7 @@ class Tap:
         self.halves = []
         self.on_messages = (on_caller_message, on_listener_message)
         self.failures = []
+        self.writers = set()
         self.served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.served.load_cert_chain(*shown)
         self.served.load_verify_locations(ca)
@@ -108,9 +117,19 @@ class Tap:
         for context in (self.served, self.called):
             context.set_alpn_protocols(["h2"])
 
-    async def listen(self):
-        server = await asyncio.start_server(self.serve, network.HOST, 0, ssl=self.served)
-        self.address = f"{network.HOST}:{server.sockets[0].getsockname()[1]}"
+    async def listen(self, port=0):
+        self.server = await asyncio.start_server(self.serve, network.HOST, port, ssl=self.served)
+        self.address = f"{network.HOST}:{self.server.sockets[0].getsockname()[1]}"
+
+    async def cut(self):
+        """Ends all that passes, and lets nobody in."""
+        self.server.close()
+        await self.server.wait_closed()
+        for writer in self.writers:
+            writer.transport.abort()
+
+    async def mend(self):
+        await self.listen(int(self.address.split(":")[1]))
 
     async def serve(self, reader, writer):
         host, port = self.target.split(":")
@@ -121,6 +140,7 @@ class Tap:
             return
         halves = [Half(True, self.on_messages[0]), Half(False, self.on_messages[1])]
         self.halves += halves
+        self.writers |= {writer, onward[1]}
         await asyncio.gather(self.pump(reader, onward[1], halves[0]),
                              self.pump(onward[0], writer, halves[1]))
 
@@ -246,6 +266,24 @@ class TappedNetwork(world.Demo):
 
         threading.Thread(target=run, daemon=True).start()
         world.expect(ready.wait(10), "the taps do not listen")
+
+    def wait_until_all_have(self, keys):
+        clients = {sae["id"]: world.Rest(self, sae["id"]) for sae in self.world["saes"]}
+        deadline = time.monotonic() + world.UP_WITHIN_S
+        waiting = self.pairs()
+        while waiting:
+            waiting = [(a, b) for a, b in waiting if at_hand(clients[a], b) < keys]
+            world.expect(time.monotonic() < deadline, f"less than {keys} keys at hand: {waiting}")
+            time.sleep(0.2)
+
+    def partition(self):
+        """No node reaches another."""
+        for tap in self.kx.values():
+            asyncio.run_coroutine_threadsafe(tap.cut(), self.loop).result(10)
+
+    def heal(self):
+        for tap in self.kx.values():
+            asyncio.run_coroutine_threadsafe(tap.mend(), self.loop).result(10)
 
     def taps(self):
         return list(self.kx.values()) + list(self.kq1.values())

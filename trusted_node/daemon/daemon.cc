@@ -108,6 +108,9 @@ struct Daemon::Impl {
   std::atomic<bool> ready = false;
   Mutex switching;  // A link, by an operator.
   LineLimit refusals;
+  Mutex refused_mu;
+  // By listener, whether logged or withheld.
+  std::map<std::string, uint64_t> handshakes_refused ABSL_GUARDED_BY(refused_mu);
 
   // In the order of use; a later one may use those before it.
   std::unique_ptr<RocksStore> rocks;
@@ -178,7 +181,7 @@ absl::Status Daemon::Impl::MakeCore() {
   kx_options.neighbours = NeighboursOf(config);
   kx_options.limits.queue_bytes_max = config.relay().queue_bytes_max();
   kx_options.credentials = [this, tls](const NodeId& peer) {
-    return tls.ChannelToNode(peer, rules, TellRefused("kx, dialling"));
+    return tls.ChannelToNode(peer, rules, TellRefused("kx_dialling"));
   };
   kx_options.identify = [this](const grpc::AuthContext& context) {
     return peers->PeerNode(context);
@@ -326,6 +329,10 @@ absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
 // Logs who was refused for its certificate, or failed in the handshake, and why.
 RefusalListener Daemon::Impl::TellRefused(const char* what) {
   return [this, what](const std::string& why) {
+    {
+      MutexLock lock(refused_mu);
+      ++handshakes_refused[what];
+    }
     const std::optional<uint64_t> withheld = refusals.Take(MonotonicNow());
     if (!withheld.has_value()) return;
     spdlog::warn("{}: refused: {}{}", what, why,
@@ -412,6 +419,12 @@ HttpsSite::Page Daemon::Impl::Metrics() {
     snapshot.counters["grpc_connections_over_limit"] += counts.refused_over_limit;
     snapshot.counters["grpc_unfinished_connections_dropped"] += counts.dropped_unfinished;
   }
+  {
+    MutexLock lock(refused_mu);
+    for (const auto& [what, count] : handshakes_refused) {
+      snapshot.counters[absl::StrCat("handshakes_refused_", what)] += count;
+    }
+  }
   if (rest != nullptr) {
     const HttpsCounts counts = rest->counts();
     snapshot.counters["rest_connections_over_limit"] += counts.refused_over_limit;
@@ -419,6 +432,9 @@ HttpsSite::Page Daemon::Impl::Metrics() {
     snapshot.counters["rest_handshakes_dropped"] += counts.dropped_handshakes;
     snapshot.counters["rest_requests_over_rate"] += counts.requests_over_rate;
     snapshot.counters["rest_timeouts"] += counts.timeouts;
+    for (const auto& [status, count] : counts.answers) {
+      snapshot.counters[absl::StrCat("rest_answers_", status)] += count;
+    }
   }
   HttpsSite::Page page;
   page.text = MetricsText(snapshot, {kVersion, __VERSION__});

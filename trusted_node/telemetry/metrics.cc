@@ -11,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+
 namespace keyhop {
 namespace {
 
@@ -38,19 +41,20 @@ class Page {
 
 // The core's counters by the metric that they belong to.
 struct Named {
-  const char* counter;
+  std::string counter;
   const char* metric;
   Labels labels;
   const char* help;
 };
 
-const std::vector<Named>& NamedCounters() {
-  constexpr char kDraws[] = "Get key requests by result.";
-  constexpr char kFetches[] = "Get key with key IDs requests by result.";
-  constexpr char kFrames[] = "Relay frames by role of this node.";
-  constexpr char kBytes[] = "Segment body bytes by role of this node.";
-  constexpr char kPadBlocks[] = "Blocks offered by QKD modules, by result.";
-  static const auto* named = new std::vector<Named>{
+std::vector<Named> MakeNamedCounters() {
+  static constexpr char kDraws[] = "Get key requests by result.";
+  static constexpr char kFetches[] = "Get key with key IDs requests by result.";
+  static constexpr char kFrames[] = "Relay frames by role of this node.";
+  static constexpr char kBytes[] = "Segment body bytes by role of this node.";
+  static constexpr char kPadBlocks[] = "Blocks offered by QKD modules, by result.";
+  static constexpr char kRefusals[] = "Requests of SAEs that the core refused, by reason.";
+  std::vector<Named> named = {
       {"draws_ok", "keyhop_draws_total", {{"result", "ok"}}, kDraws},
       {"draws_refused", "keyhop_draws_total", {{"result", "refused"}}, kDraws},
       {"draws_waited",
@@ -91,6 +95,20 @@ const std::vector<Named>& NamedCounters() {
        {{"role", "forwarded"}},
        "Routed control messages by role of this node."},
   };
+  for (const char* request : {"draw", "fetch", "status"}) {
+    for (const Refusal::Kind kind : Refusal::kKinds) {
+      const std::string reason = Refusal::NameOf(kind);
+      named.push_back({"refusal_" + std::string(request) + "_" + reason,
+                       "keyhop_refusals_total",
+                       {{"request", request}, {"reason", reason}},
+                       kRefusals});
+    }
+  }
+  return named;
+}
+
+const std::vector<Named>& NamedCounters() {
+  static const auto* named = new std::vector<Named>(MakeNamedCounters());
   return *named;
 }
 
@@ -160,7 +178,7 @@ std::string MetricsText(const NodeSnapshot& snapshot, const BuildInfo& build, si
   page.Gauge("keyhop_streams_served", "Pair streams whose source was heard since the start.", {},
              static_cast<double>(snapshot.served_streams));
 
-  const auto value = [&](const char* name) -> uint64_t {
+  const auto value = [&](const std::string& name) -> uint64_t {
     const auto it = snapshot.counters.find(name);
     return it == snapshot.counters.end() ? 0 : it->second;
   };
@@ -168,6 +186,12 @@ std::string MetricsText(const NodeSnapshot& snapshot, const BuildInfo& build, si
   for (const Named& named : NamedCounters()) {
     page.Counter(named.metric, named.help, named.labels, value(named.counter));
     rest.erase(named.counter);
+  }
+  constexpr absl::string_view kAnswers = "rest_answers_";
+  for (auto it = rest.lower_bound(std::string(kAnswers));
+       it != rest.end() && absl::StartsWith(it->first, kAnswers); it = rest.erase(it)) {
+    page.Counter("keyhop_rest_answers_total", "Answers of the REST listener by HTTP status code.",
+                 {{"code", it->first.substr(kAnswers.size())}}, it->second);
   }
   // Whatever else the core counts is a refusal or an error, by its reason.
   for (const auto& [reason, count] : rest) {

@@ -22,6 +22,26 @@ Refusal NotFound() { return {Refusal::Kind::kNotFound, kKeysNotFound, {}, std::n
 
 }  // namespace
 
+const char* Refusal::NameOf(Kind kind) {
+  switch (kind) {
+    case Kind::kBadRequest:
+      return "bad_request";
+    case Kind::kNotFound:
+      return "not_found";
+    case Kind::kUnauthorized:
+      return "unauthorized";
+    case Kind::kOtherRequest:
+      return "other_request";
+    case Kind::kUnavailable:
+      return "unavailable";
+    case Kind::kExhausted:
+      return "exhausted";
+    case Kind::kInternal:
+      break;
+  }
+  return "internal";
+}
+
 Refusal Delivery::Unavailable(std::string message) const {
   return {Refusal::Kind::kUnavailable, std::move(message), {}, config_.retry_after};
 }

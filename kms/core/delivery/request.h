@@ -96,6 +96,12 @@ struct Refusal {
     kExhausted,     // REST 503, gRPC RESOURCE_EXHAUSTED: a limit.
     kInternal,      // REST 503, gRPC INTERNAL.
   };
+  static constexpr Kind kKinds[] = {Kind::kBadRequest,   Kind::kNotFound,    Kind::kUnauthorized,
+                                    Kind::kOtherRequest, Kind::kUnavailable, Kind::kExhausted,
+                                    Kind::kInternal};
+  // As metrics name it: "bad_request".
+  static const char* NameOf(Kind kind);
+
   Kind kind = Kind::kInternal;
   std::string message;
   std::map<std::string, std::string> details = {};

@@ -305,7 +305,9 @@ void NodeCore::Impl::AdvertiseLinks() {
 }
 
 void NodeCore::Impl::On(StatusAsked input) {
-  Emit(StatusAnswered{input.token, delivery.Status(now, input.request, *this)}, 0);
+  Outcome<PairStatus> outcome = delivery.Status(now, input.request, *this);
+  if (const auto* refusal = std::get_if<Refusal>(&outcome)) CountRefusal("status", *refusal);
+  Emit(StatusAnswered{input.token, std::move(outcome)}, 0);
 }
 
 void NodeCore::Impl::On(FetchAsked input) {
@@ -327,6 +329,7 @@ void NodeCore::Impl::On(FetchAsked input) {
     if (at_home) RaiseLinkVersions();
   } else {
     ++counters["fetches_refused"];
+    CountRefusal("fetch", std::get<Refusal>(outcome));
   }
   AnswerKeys(input.token, std::move(outcome), after);
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kms/core/delivery/extensions.h"
 #include "trusted_node/core/node/node_impl.h"
 
@@ -20,11 +21,16 @@ uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
 }
 
 bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
-  // More than the pool holds would wait in vain.
   return WaitOf(request, config.delivery) > Duration{} &&
          entry.waiting.size() < kWaitingOfAPairMax &&
-         draws_waiting < config.delivery.draws_waiting_max &&
-         BytesOf(request) <= config.pool.target_bytes;
+         draws_waiting < config.delivery.draws_waiting_max;
+}
+
+void NodeCore::Impl::MakeRoom(const NodeId& home, SourceEntry& entry, uint64_t bytes) {
+  if (entry.asked_until <= now) entry.asked_bytes = 0;
+  entry.asked_bytes = std::max(entry.asked_bytes, bytes);
+  entry.asked_until = now + config.pool.in_use;
+  Touch(Machine::kSource, home);
 }
 
 void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
@@ -36,12 +42,17 @@ void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked inpu
   Touch(Machine::kSource, home);
 }
 
+void NodeCore::Impl::CountRefusal(const char* request, const Refusal& refusal) {
+  ++counters[absl::StrCat("refusal_", request, "_", Refusal::NameOf(refusal.kind))];
+}
+
 void NodeCore::Impl::AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after) {
   if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
     ++counters["draws_ok"];
     counters["keys_drawn"] += got->keys.size();
   } else {
     ++counters["draws_refused"];
+    CountRefusal("draw", std::get<Refusal>(outcome));
   }
   AnswerKeys(token, std::move(outcome), after);
 }
@@ -75,6 +86,7 @@ void NodeCore::Impl::On(DrawAsked input) {
   const auto* refusal = std::get_if<Refusal>(&outcome);
   if (refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable) {
     SourceEntry& entry = sources.at(slave->home);  // The attempt made it, if it was not there.
+    MakeRoom(slave->home, entry, BytesOf(input.request));
     if (MayWait(entry, input.request)) {
       Wait(slave->home, entry, std::move(input));
       return;

@@ -78,6 +78,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     Instant last_launch = {};
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
     std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
+    // The largest draw that found too little of late: the pool grows until it can be served.
+    uint64_t asked_bytes = 0;
+    Instant asked_until = {};
     uint64_t leased_bytes = 0;
   };
   struct RelayUnderWay {
@@ -188,7 +191,11 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   // node_draws.cc
   // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
+  // A draw of so many bytes found too little.
+  void MakeRoom(const NodeId& home, SourceEntry& entry, uint64_t bytes);
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
+  // `request`: draw, fetch or status.
+  void CountRefusal(const char* request, const Refusal& refusal);
   void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
   // Answers, in order, the draws that can be served now or whose time is over.
   void ServeWaiting(SourceEntry& entry);

@@ -20,12 +20,10 @@ void NodeCore::Impl::DrawMulticast(DrawAsked input) {
   Touch(Machine::kMulticasts, NodeId{});
   auto refusal = multicasts.Begin(now, input.token, input.request, *this);
   if (!refusal) return;
-  // More than the pools hold would wait in vain.
   const bool may_wait = refusal->kind == Refusal::Kind::kUnavailable &&
                         config.delivery.draw_wait > Duration{} &&
                         multicasts_waiting.size() < kMulticastsWaitingMax &&
-                        draws_waiting < config.delivery.draws_waiting_max &&
-                        BytesOf(input.request) <= config.pool.target_bytes;
+                        draws_waiting < config.delivery.draws_waiting_max;
   if (!may_wait) {
     AnswerDraw(input.token, *std::move(refusal), 0);
     return;

@@ -115,12 +115,12 @@ uint64_t NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) 
     const uint64_t key_bytes = config.delivery.max_key_size_bits / 8;
     target = std::min(target, 2 * std::max(config.stream.lease_bytes_min, 2 * key_bytes));
   }
-  // Twice, since a key does not go over the end of a run of bytes that touch.
-  target = std::max(target, 4 * MulticastNeed(home));
-  if (!entry.waiting.empty()) {
-    target = std::max(target, 4 * entry.waiting.front().need_bytes);
-  }
-  return target;
+  // Half of a target is leased ahead; and twice that, since a key does not go over the end of a run
+  // of bytes that touch.
+  uint64_t need = MulticastNeed(home);
+  if (!entry.waiting.empty()) need = std::max(need, entry.waiting.front().need_bytes);
+  if (now < entry.asked_until) need = std::max(need, entry.asked_bytes);
+  return std::max(target, 4 * need);
 }
 
 // ---- Segments.
