@@ -56,11 +56,11 @@ def make_bad(demo, folder):
     return bad
 
 
-def grpc_call(described, address, method, files, body, seconds=5):
-    """(exit code of curl, head and trailers) of one gRPC call by hand."""
+def grpc_call(described, address, method, files, body, seconds=5, kept="/dev/null"):
+    """(exit code of curl, head and trailers) of one gRPC call by hand; its messages go to `kept`."""
     done = subprocess.run(
         ["curl", "-sS", "--http2", "--max-time", str(seconds), "--cacert", described["ca"], "--cert",
          files[0], "--key", files[1], "-H", "content-type: application/grpc", "-H",
-         "te: trailers", "--data-binary", "@-", "-D", "-", "-o", "/dev/null",
+         "te: trailers", "--data-binary", "@-", "-D", "-", "-o", kept,
          f"https://{address}{method}"], input=body, capture_output=True)
     return done.returncode, done.stdout.decode(errors="replace").lower()

@@ -7,9 +7,11 @@ import subprocess
 import threading
 import time
 
+import certificates
 import world
 
 LINK = "n1-n2"
+SERVICES = ("keyhop.delivery.v1.KeyDelivery", "keyhop.admin.v1.Admin")
 
 
 class Operator:
@@ -156,12 +158,45 @@ def check_open_secret(demo, operator):
     world.wait_until_all_deliver(demo)
 
 
+def check_health_and_reflection(demo, folder):
+    """What tools that know no service of ours ask first; SAEs and operators alike."""
+    sae, who = demo.sae("sae-1"), demo.world["operator"]
+    kept = os.path.join(folder, "answer")
+
+    def call(method, files, message):
+        body = b"\0" + len(message).to_bytes(4, "big") + message
+        code, head = certificates.grpc_call(demo.world, demo.node("n1")["grpc"], method, files, body,
+                                            kept=kept)
+        with open(kept, "rb") as f:
+            return code, head, f.read()
+
+    for files in ((sae["cert"], sae["key"]), (who["cert"], who["key"])):
+        for service in SERVICES:
+            name = service.encode()
+            code, head, body = call("/grpc.health.v1.Health/Check", files,
+                                    b"\x0a" + bytes([len(name)]) + name)
+            world.expect(code == 0 and "grpc-status: 0" in head and body == b"\0\0\0\0\2\x08\1",
+                         f"health of {service}: {head} {body}")
+        _, head, _ = call("/grpc.health.v1.Health/Check", files, b"\x0a\1x")
+        world.expect("grpc-status: 5" in head, f"health of a service that is not there: {head}")
+        code, head, body = call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                files, b"\x3a\0")
+        world.expect(code == 0 and "grpc-status: 0" in head, f"reflection: {head}")
+        for service in SERVICES:
+            world.expect(service.encode() in body, f"reflection does not list {service}: {body}")
+        symbol = SERVICES[0].encode()
+        _, _, body = call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", files,
+                          b"\x22" + bytes([len(symbol)]) + symbol)
+        world.expect(b"GetKeyWithKeyIds" in body, f"reflection of {SERVICES[0]}: {body[:300]}")
+
+
 def test():
     options = world.parse_arguments()
     with world.Demo(options).start() as demo:
         demo.wait_until_up()
         operator = Operator(demo)
         check_modes(demo)
+        check_health_and_reflection(demo, options.work)
         check_link_down(demo, operator)
         drawn = check_rotation(demo, operator)
         check_who_is_in_the_way(demo)
