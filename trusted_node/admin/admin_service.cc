@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <optional>
 #include <utility>
@@ -9,11 +10,17 @@
 #include "absl/strings/str_cat.h"
 #include "keyhop/admin/v1/admin.grpc.pb.h"
 #include "trusted_node/admin/topology.h"
+#include "trusted_node/admin/workers.h"
 
 namespace keyhop {
 namespace {
 
+using Context = grpc::CallbackServerContext;
+using Reactor = grpc::ServerUnaryReactor;
+
 constexpr std::chrono::seconds kSnapshotWait{5};
+constexpr size_t kWorkers = 2;
+constexpr size_t kCallsWaitingMax = 64;
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
@@ -34,12 +41,13 @@ void Fill(google::protobuf::Duration& out, Duration duration) {
   out.set_nanos(static_cast<int32_t>(duration.ns % 1'000'000'000));
 }
 
-class AdminService final : public admin::v1::Admin::Service {
+// The methods, each of which may block.
+class AdminCalls {
  public:
-  AdminService(NodePort& port, AdminHooks hooks) : port_(port), hooks_(std::move(hooks)) {}
+  AdminCalls(NodePort& port, AdminHooks hooks) : port_(port), hooks_(std::move(hooks)) {}
 
-  grpc::Status GetStatus(grpc::ServerContext* context, const admin::v1::GetStatusRequest*,
-                         admin::v1::GetStatusResponse* response) override {
+  grpc::Status GetStatus(Context* context, const admin::v1::GetStatusRequest*,
+                         admin::v1::GetStatusResponse* response) {
     std::optional<NodeSnapshot> snapshot;
     if (auto status = Ask(*context, snapshot); !status.ok()) return status;
     response->set_node_id(snapshot->self.value);
@@ -52,8 +60,8 @@ class AdminService final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status ListNodes(grpc::ServerContext* context, const admin::v1::ListNodesRequest*,
-                         admin::v1::ListNodesResponse* response) override {
+  grpc::Status ListNodes(Context* context, const admin::v1::ListNodesRequest*,
+                         admin::v1::ListNodesResponse* response) {
     std::optional<NodeSnapshot> snapshot;
     if (auto status = Ask(*context, snapshot); !status.ok()) return status;
     const auto hops = HopsFrom(snapshot->self, snapshot->database);
@@ -69,16 +77,16 @@ class AdminService final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status ListLinks(grpc::ServerContext* context, const admin::v1::ListLinksRequest*,
-                         admin::v1::ListLinksResponse* response) override {
+  grpc::Status ListLinks(Context* context, const admin::v1::ListLinksRequest*,
+                         admin::v1::ListLinksResponse* response) {
     std::optional<NodeSnapshot> snapshot;
     if (auto status = Ask(*context, snapshot); !status.ok()) return status;
     for (const auto& [id, link] : snapshot->links) FillLink(*snapshot, id, *response->add_links());
     return grpc::Status::OK;
   }
 
-  grpc::Status ListPools(grpc::ServerContext* context, const admin::v1::ListPoolsRequest*,
-                         admin::v1::ListPoolsResponse* response) override {
+  grpc::Status ListPools(Context* context, const admin::v1::ListPoolsRequest*,
+                         admin::v1::ListPoolsResponse* response) {
     std::optional<NodeSnapshot> snapshot;
     if (auto status = Ask(*context, snapshot); !status.ok()) return status;
     for (const PoolLevels& levels : snapshot->pools) {
@@ -94,8 +102,8 @@ class AdminService final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status SetLink(grpc::ServerContext* context, const admin::v1::SetLinkRequest* request,
-                       admin::v1::SetLinkResponse* response) override {
+  grpc::Status SetLink(Context* context, const admin::v1::SetLinkRequest* request,
+                       admin::v1::SetLinkResponse* response) {
     std::optional<NodeSnapshot> snapshot;
     if (auto status = Ask(*context, snapshot); !status.ok()) return status;
     const LinkId id(request->id());
@@ -111,8 +119,8 @@ class AdminService final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status SetSae(grpc::ServerContext* context, const admin::v1::SetSaeRequest* request,
-                      admin::v1::SetSaeResponse* response) override {
+  grpc::Status SetSae(Context* context, const admin::v1::SetSaeRequest* request,
+                      admin::v1::SetSaeResponse* response) {
     if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);
     const absl::Status set = hooks_.set_sae(SaeId(request->id()), !request->suspended());
     if (!set.ok()) return ToGrpc(set);
@@ -121,8 +129,8 @@ class AdminService final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status RotateStoreKey(grpc::ServerContext* context, const admin::v1::RotateStoreKeyRequest*,
-                              admin::v1::RotateStoreKeyResponse* response) override {
+  grpc::Status RotateStoreKey(Context* context, const admin::v1::RotateStoreKeyRequest*,
+                              admin::v1::RotateStoreKeyResponse* response) {
     if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);
     const Instant began = hooks_.now();
     const absl::StatusOr<uint64_t> number = hooks_.rotate_store_key();
@@ -134,7 +142,7 @@ class AdminService final : public admin::v1::Admin::Service {
 
  private:
   // Checks the caller, then waits for the core's snapshot.
-  grpc::Status Ask(const grpc::ServerContext& context, std::optional<NodeSnapshot>& out) {
+  grpc::Status Ask(const Context& context, std::optional<NodeSnapshot>& out) {
     if (const absl::Status who = hooks_.check_operator(context); !who.ok()) return ToGrpc(who);
     auto answer = std::make_shared<std::promise<NodeSnapshot>>();
     auto future = answer->get_future();
@@ -165,6 +173,37 @@ class AdminService final : public admin::v1::Admin::Service {
 
   NodePort& port_;
   const AdminHooks hooks_;
+};
+
+class AdminService final : public admin::v1::Admin::CallbackService {
+ public:
+  AdminService(NodePort& port, AdminHooks hooks) : calls_(port, std::move(hooks)) {}
+
+#define KEYHOP_ADMIN_CALL(Method)                                                          \
+  Reactor* Method(Context* context, const admin::v1::Method##Request* request,             \
+                  admin::v1::Method##Response* response) override {                        \
+    return Run(*context, [=, this] { return calls_.Method(context, request, response); }); \
+  }
+  KEYHOP_ADMIN_CALL(GetStatus)
+  KEYHOP_ADMIN_CALL(ListNodes)
+  KEYHOP_ADMIN_CALL(ListLinks)
+  KEYHOP_ADMIN_CALL(ListPools)
+  KEYHOP_ADMIN_CALL(SetLink)
+  KEYHOP_ADMIN_CALL(SetSae)
+  KEYHOP_ADMIN_CALL(RotateStoreKey)
+#undef KEYHOP_ADMIN_CALL
+
+ private:
+  Reactor* Run(Context& context, std::function<grpc::Status()> call) {
+    Reactor* const reactor = context.DefaultReactor();
+    if (!workers_.Post([reactor, call = std::move(call)] { reactor->Finish(call()); })) {
+      reactor->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many admin calls wait; retry"});
+    }
+    return reactor;
+  }
+
+  AdminCalls calls_;
+  Workers workers_{kWorkers, kCallsWaitingMax};  // Ends first: what waits uses the calls.
 };
 
 }  // namespace

@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "kms/ak/grpc_service.h"
@@ -33,6 +32,7 @@
 #include "trusted_node/admin/admin_service.h"
 #include "trusted_node/daemon/checks.h"
 #include "trusted_node/daemon/core_loop.h"
+#include "trusted_node/daemon/grpc_reflection.h"
 #include "trusted_node/daemon/grpc_servers.h"
 #include "trusted_node/daemon/node_config.h"
 #include "trusted_node/daemon/node_machine.h"
@@ -86,6 +86,8 @@ struct Daemon::Impl {
   absl::Status Listen();
   absl::Status StartHttps();
   // One gRPC listener; the first of `clients` is the kind whose trust store clients are told of.
+  // Lets tools ask what `site` serves.
+  void AddReflection(GrpcServers::Site& site);
   GrpcServers::Site Site(const char* what, const std::string& address,
                          const std::vector<CertificateKind>& clients);
   HttpsConfig HttpsFor(const char* what, const std::string& address, const std::string& client_ca,
@@ -123,6 +125,7 @@ struct Daemon::Impl {
   std::unique_ptr<Kq1Server> kq1;
   std::unique_ptr<grpc::Service> delivery_service;
   std::unique_ptr<grpc::Service> admin_service;
+  std::vector<std::unique_ptr<grpc::Service>> reflection_services;
   std::unique_ptr<GrpcServers> node_servers;    // Kx, Kq-1.
   std::unique_ptr<GrpcServers> client_servers;  // Ak, admin.
   std::unique_ptr<RestServer> rest;
@@ -233,6 +236,13 @@ GrpcServers::Site Daemon::Impl::Site(const char* what, const std::string& addres
   return site;
 }
 
+void Daemon::Impl::AddReflection(GrpcServers::Site& site) {
+  std::vector<std::string> names = {"grpc.health.v1.Health", kReflectionService};
+  for (const GrpcServers::Service& service : site.services) names.emplace_back(service.name);
+  reflection_services.push_back(MakeReflectionService(std::move(names)));
+  site.services.push_back({reflection_services.back().get(), kReflectionService});
+}
+
 absl::Status Daemon::Impl::Listen() {
   const auto limits = [this](grpc::ServerBuilder& builder) {
     builder.SetMaxReceiveMessageSize(static_cast<int>(config.grpc().message_bytes_max()));
@@ -291,6 +301,7 @@ absl::Status Daemon::Impl::Listen() {
     KEYHOP_RETURN_IF_ERROR(node_servers->Add(std::move(*site)));
   }
   for (GrpcServers::Site* site : {&ak_site, &admin_site}) {
+    if (config.grpc().reflection()) AddReflection(*site);
     KEYHOP_RETURN_IF_ERROR(client_servers->Add(std::move(*site)));
   }
   spdlog::info("listens: kx {}, kq1 {}, grpc {}, admin {}", at.kx(), at.kq1(), at.grpc(),
@@ -474,7 +485,6 @@ Daemon::~Daemon() = default;
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config,
                                                       const SecureHeap& heap) {
   grpc::EnableDefaultHealthCheckService(true);
-  if (config.grpc().reflection()) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   auto impl = std::make_unique<Impl>(config, heap);
   KEYHOP_RETURN_IF_ERROR(impl->OpenTrust());
   KEYHOP_RETURN_IF_ERROR(impl->OpenStore());
