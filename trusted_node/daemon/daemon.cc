@@ -21,7 +21,6 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "kms/ak/grpc_service.h"
 #include "kms/ak/rest_server.h"
-#include "kms/base/line_limit.h"
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
 #include "kms/crypto/os_entropy.h"
@@ -37,6 +36,7 @@
 #include "trusted_node/daemon/node_config.h"
 #include "trusted_node/daemon/node_machine.h"
 #include "trusted_node/daemon/ports.h"
+#include "trusted_node/daemon/refusal_log.h"
 #include "trusted_node/daemon/store_log.h"
 #include "trusted_node/kq1/kq1_server.h"
 #include "trusted_node/kx/kx_exchange.h"
@@ -48,8 +48,6 @@ namespace {
 using config::v1::Config;
 
 constexpr auto kSnapshotWait = std::chrono::seconds(5);
-// Of log.refusals_max.
-constexpr Duration kRefusalWindow = Duration::Seconds(10);
 constexpr int kExitStorage = 74;  // EX_IOERR
 
 Instant MonotonicNow() {
@@ -77,7 +75,7 @@ struct Daemon::Impl {
       : config(c),
         heap(h),
         rules(IdentityRules::From(c.identity())),
-        refusals(static_cast<int>(c.log().refusals_max()), kRefusalWindow) {}
+        refusals(static_cast<int>(c.log().refusals_max()), MonotonicNow) {}
   ~Impl() { Stop(); }
 
   absl::Status OpenTrust();
@@ -92,7 +90,6 @@ struct Daemon::Impl {
                          const std::vector<CertificateKind>& clients);
   HttpsConfig HttpsFor(const char* what, const std::string& address, const std::string& client_ca,
                        CertificateKind clients);
-  RefusalListener TellRefused(const char* what);
   HttpsSite::Page Metrics();
   const std::string& CaOf(CertificateKind clients) const;
   absl::Status SwitchLink(const LinkId& link, bool up);
@@ -109,10 +106,7 @@ struct Daemon::Impl {
   std::unique_ptr<GrpcPeers> peers;
   std::atomic<bool> ready = false;
   Mutex switching;  // A link, by an operator.
-  LineLimit refusals;
-  Mutex refused_mu;
-  // By listener, whether logged or withheld.
-  std::map<std::string, uint64_t> handshakes_refused ABSL_GUARDED_BY(refused_mu);
+  RefusalLog refusals;
 
   // In the order of use; a later one may use those before it.
   std::unique_ptr<RocksStore> rocks;
@@ -184,7 +178,7 @@ absl::Status Daemon::Impl::MakeCore() {
   kx_options.neighbours = NeighboursOf(config);
   kx_options.limits.queue_bytes_max = config.relay().queue_bytes_max();
   kx_options.credentials = [this, tls](const NodeId& peer) {
-    return tls.ChannelToNode(peer, rules, TellRefused("kx_dialling"));
+    return tls.ChannelToNode(peer, rules, refusals.For("kx_dialling"));
   };
   kx_options.identify = [this](const grpc::AuthContext& context) {
     return peers->PeerNode(context);
@@ -232,7 +226,7 @@ GrpcServers::Site Daemon::Impl::Site(const char* what, const std::string& addres
   site.port_wait = FromProto(config.node().start_retry_window());
   site.files = FilesFor(config, CaOf(clients.front()));
   for (const CertificateKind kind : clients) site.clients.push_back({kind, trust.at(kind)});
-  site.on_refusal = TellRefused(what);
+  site.on_refusal = refusals.For(what);
   return site;
 }
 
@@ -337,20 +331,6 @@ absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
   return absl::OkStatus();
 }
 
-// Logs who was refused for its certificate, or failed in the handshake, and why.
-RefusalListener Daemon::Impl::TellRefused(const char* what) {
-  return [this, what](const std::string& why) {
-    {
-      MutexLock lock(refused_mu);
-      ++handshakes_refused[what];
-    }
-    const std::optional<uint64_t> withheld = refusals.Take(MonotonicNow());
-    if (!withheld.has_value()) return;
-    spdlog::warn("{}: refused: {}{}", what, why,
-                 *withheld == 0 ? "" : absl::StrCat(" (and ", *withheld, " more, not logged)"));
-  };
-}
-
 HttpsConfig Daemon::Impl::HttpsFor(const char* what, const std::string& address,
                                    const std::string& client_ca, CertificateKind clients) {
   HttpsConfig out;
@@ -358,13 +338,13 @@ HttpsConfig Daemon::Impl::HttpsFor(const char* what, const std::string& address,
   out.tls = FilesFor(config, client_ca);
   out.tls_groups.assign(config.tls().groups().begin(), config.tls().groups().end());
   out.read_certificate = [clients, rules = rules,
-                          tell = TellRefused(what)](const std::string& der) {
+                          tell = refusals.For(what)](const std::string& der) {
     const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
     absl::StatusOr<std::string> id = facts.ok() ? IdOf(clients, *facts, rules) : facts.status();
     if (!id.ok()) tell(std::string(id.status().message()));
     return id;
   };
-  out.on_failed_handshake = TellRefused(what);
+  out.on_failed_handshake = refusals.For(what);
   // The gRPC listeners need some descriptors too.
   const uint32_t share = static_cast<uint32_t>(std::max(4, DescriptorsForClients() / 2));
   const config::v1::Rest& limits = config.rest();
@@ -430,11 +410,8 @@ HttpsSite::Page Daemon::Impl::Metrics() {
     snapshot.counters["grpc_connections_over_limit"] += counts.refused_over_limit;
     snapshot.counters["grpc_unfinished_connections_dropped"] += counts.dropped_unfinished;
   }
-  {
-    MutexLock lock(refused_mu);
-    for (const auto& [what, count] : handshakes_refused) {
-      snapshot.counters[absl::StrCat("handshakes_refused_", what)] += count;
-    }
+  for (const auto& [what, count] : refusals.counts()) {
+    snapshot.counters[absl::StrCat("handshakes_refused_", what)] += count;
   }
   if (rest != nullptr) {
     const HttpsCounts counts = rest->counts();
