@@ -34,6 +34,10 @@ class DrawReactor final : public Reactor {
   void OnDone() override { delete this; }
 
  private:
+  // gRPC 1.51 hands the reactions of a reactor to another thread unless this says that they neither
+  // block nor call back: a fifth of the CPU time of a draw.
+  bool InternalInlineable() override { return true; }
+
   DeliveryPort& port_;
   const uint64_t call_;
 };
