@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "bench/grpc_load.h"
 #include "bench/rest_load.h"
+#include "bench/stream_load.h"
 #include "kms/base/status_macros.h"
 
 namespace keyhop::bench {
@@ -159,6 +160,24 @@ absl::StatusOr<Report> BenchDrawRest(const DeliveryBench& bench) {
                                        ", \"connections\": ", bench.plan.concurrency,
                                        RestMemory(bench));
                  });
+}
+
+absl::StatusOr<Report> BenchDrawStream(const DeliveryBench& bench) {
+  KEYHOP_ASSIGN_OR_RETURN(const auto draw, Drawing(bench, bench.grpc, nullptr));
+  KEYHOP_ASSIGN_OR_RETURN(const auto stream, StreamLoad::Create({.address = bench.grpc,
+                                                                 .files = bench.master_files,
+                                                                 .channels = bench.connections},
+                                                                bench.slave));
+  Settler settler(*draw, bench);
+  return Compare(
+      {.name = "draw_stream",
+       .unit = "keys/s",
+       .value = {stream.get(), bench.node_pid},
+       .baseline = {draw.get(), bench.node_pid},
+       .plan = bench.plan,
+       .windows = bench.windows,
+       .settle = [&] { return settler(); }},
+      [&] { return absl::StrCat(settler.Members(), ", \"connections\": ", bench.connections); });
 }
 
 absl::StatusOr<Report> BenchFetchVsDraw(const DeliveryBench& bench) {

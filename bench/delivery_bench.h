@@ -40,6 +40,8 @@ struct DeliveryBench {
 // UNAVAILABLE when a request fails, which an empty pool makes it do.
 absl::StatusOr<Report> BenchDrawGrpc(const DeliveryBench& bench);
 absl::StatusOr<Report> BenchDrawRest(const DeliveryBench& bench);
+// A stream for heavy users beside unary draws: a figure, no bound.
+absl::StatusOr<Report> BenchDrawStream(const DeliveryBench& bench);
 // The baseline draws the keys that the value fetches, each once, each durable before its answer.
 absl::StatusOr<Report> BenchFetchVsDraw(const DeliveryBench& bench);
 

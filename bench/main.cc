@@ -157,7 +157,8 @@ int Run(int argc, char** argv) {
   CLI::App* draw_grpc = app.add_subcommand("draw_grpc", "Draws over gRPC beside an empty echo");
   CLI::App* draw_rest = app.add_subcommand("draw_rest", "Draws over REST beside an empty server");
   CLI::App* fetch = app.add_subcommand("fetch_vs_draw_grpc", "Durable fetches beside draws");
-  for (CLI::App* command : {draw_grpc, draw_rest, fetch}) AddBench(*command, options);
+  CLI::App* stream = app.add_subcommand("draw_stream", "Keys over DrawStream beside unary draws");
+  for (CLI::App* command : {draw_grpc, draw_rest, fetch, stream}) AddBench(*command, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -181,6 +182,7 @@ int Run(int argc, char** argv) {
   }
   if (draw_grpc->parsed()) return Tell(BenchDrawGrpc(options.bench));
   if (draw_rest->parsed()) return Tell(BenchDrawRest(options.bench));
+  if (stream->parsed()) return Tell(BenchDrawStream(options.bench));
   return Tell(BenchFetchVsDraw(options.bench));
 }
 

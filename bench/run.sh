@@ -8,7 +8,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=${KEYHOP_PRESET:-release}
-names=(draw_grpc draw_rest fetch_vs_draw_grpc)
+names=(draw_grpc draw_rest fetch_vs_draw_grpc draw_stream)
 
 chosen=()
 file=
