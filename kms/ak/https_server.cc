@@ -53,6 +53,27 @@ HttpAnswer TooMany(std::string message, Duration wait) {
   return answer;
 }
 
+// One request that a handler answers, on whatever thread.
+struct HandlerCall {
+  enum State { kAsked, kAwaited, kAnswered };
+  using Resumption = net::async_result<net::use_awaitable_t<Executor>, void()>::handler_type;
+
+  explicit HandlerCall(const std::shared_ptr<Loop>& l)
+      : loop(l), work(net::make_work_guard(l->io.get_executor())) {}
+  // On the loop's thread.
+  void Resume() {
+    const std::shared_ptr<Loop> kept = loop;  // Outlives the call of post().
+    net::post(kept->io.get_executor(),
+              [go_on = *std::exchange(resume, std::nullopt)]() mutable { go_on(); });
+  }
+
+  const std::shared_ptr<Loop> loop;
+  net::executor_work_guard<Executor> work;  // An answer is to come: the loop does not end.
+  std::atomic<State> state = kAsked;
+  std::optional<HttpAnswer> answer;
+  std::optional<Resumption> resume;
+};
+
 // One client, from the handshake to the end.
 class Connection final : public LoopMember {
  public:
@@ -233,30 +254,26 @@ absl::StatusOr<std::string> Connection::Caller() {
   return caller_;
 }
 
-// Hands the request to the handler and goes on, on this thread, once it is answered.
+// Hands the request to the handler and goes on, on this thread, once it is answered. Most answers
+// are there when the handler returns: those cost no turn of the loop.
 Task<HttpAnswer> Connection::Ask(HttpRequest request) {
-  const auto start = [this, &request](auto handler) {
-    struct Waiting {
-      std::shared_ptr<Loop> loop;
-      std::optional<net::executor_work_guard<Executor>> work;
-      decltype(handler) resume;
+  // Shared because std::function is copied, and whoever answers may outlive this connection.
+  const auto call = std::make_shared<HandlerCall>(loop_);
+  shared_.handler(std::move(request), [call](HttpAnswer answer) {
+    KEYHOP_CHECK(!call->answer.has_value(), "a request was answered twice");
+    call->answer = std::move(answer);
+    if (call->state.exchange(HandlerCall::kAnswered) == HandlerCall::kAwaited) call->Resume();
+  });
+  if (call->state.load() != HandlerCall::kAnswered) {
+    const auto wait = [&call](auto resume) {
+      // Once it says so, the call may be answered and gone on with by another thread.
+      const std::shared_ptr<HandlerCall> kept = call;
+      kept->resume.emplace(std::move(resume));
+      if (kept->state.exchange(HandlerCall::kAwaited) == HandlerCall::kAnswered) kept->Resume();
     };
-    const Executor executor = loop_->io.get_executor();
-    // Shared because std::function is copied; used by the one call of `done`.
-    auto waiting = std::make_shared<std::optional<Waiting>>(
-        Waiting{loop_, net::make_work_guard(executor), std::move(handler)});
-    shared_.handler(std::move(request), [waiting](HttpAnswer answer) {
-      KEYHOP_CHECK(waiting->has_value(), "a request was answered twice");
-      Waiting taken = std::move(**waiting);
-      waiting->reset();
-      const std::shared_ptr<Loop> loop = taken.loop;  // Outlives the call of post().
-      net::post(loop->io.get_executor(),
-                [resume = std::move(taken.resume), work = std::move(taken.work),
-                 answer = std::move(answer)]() mutable { resume(std::move(answer)); });
-    });
-  };
-  co_return co_await net::async_initiate<const net::use_awaitable_t<Executor>, void(HttpAnswer)>(
-      start, kAwait);
+    co_await net::async_initiate<const net::use_awaitable_t<Executor>, void()>(wait, kAwait);
+  }
+  co_return *std::move(call->answer);
 }
 
 Task<bool> Connection::Write(const HttpAnswer& answer, bool keep_alive, bool head) {
