@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "bench/core_star.h"
 #include "bench/delivery_bench.h"
 #include "bench/grpc_load.h"
 #include "bench/rest_load.h"
@@ -157,6 +158,15 @@ int Run(int argc, char** argv) {
   CLI::App* draw_grpc = app.add_subcommand("draw_grpc", "Draws over gRPC beside an empty echo");
   CLI::App* draw_rest = app.add_subcommand("draw_rest", "Draws over REST beside an empty server");
   CLI::App* fetch = app.add_subcommand("fetch_vs_draw_grpc", "Durable fetches beside draws");
+  ScaleBench scale;
+  CLI::App* draw_cost_scale = app.add_subcommand(
+      "draw_cost_scale",
+      "Draws in the core of a node that holds much beside one that holds little");
+  draw_cost_scale->add_option("--peers", scale.peers, "Of the large one")->capture_default_str();
+  draw_cost_scale->add_option("--keys", scale.keys, "Of the large one")->capture_default_str();
+  draw_cost_scale->add_option("--windows", scale.windows, "Of each")
+      ->check(CLI::Range(5, 1000))
+      ->capture_default_str();
   CLI::App* stream = app.add_subcommand("draw_stream", "Keys over DrawStream beside unary draws");
   for (CLI::App* command : {draw_grpc, draw_rest, fetch, stream}) AddBench(*command, options);
   try {
@@ -181,6 +191,7 @@ int Run(int argc, char** argv) {
     return 0;
   }
   if (draw_grpc->parsed()) return Tell(BenchDrawGrpc(options.bench));
+  if (draw_cost_scale->parsed()) return Tell(BenchDrawCostScale(scale));
   if (draw_rest->parsed()) return Tell(BenchDrawRest(options.bench));
   if (stream->parsed()) return Tell(BenchDrawStream(options.bench));
   return Tell(BenchFetchVsDraw(options.bench));

@@ -8,7 +8,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=${KEYHOP_PRESET:-release}
-names=(draw_grpc draw_rest fetch_vs_draw_grpc draw_stream)
+names=(draw_grpc draw_rest fetch_vs_draw_grpc draw_cost_scale draw_stream)
 
 chosen=()
 file=
@@ -40,6 +40,13 @@ fi
 [ -z "$file" ] || : >"$file"
 bad=0
 for name in "${chosen[@]}"; do
+  if [ "$name" = draw_cost_scale ]; then  # Cores alone: no processes, no disk.
+    line=$("$root/build/$preset/bin/keyhop-bench" "$name") || bad=$?
+    [ -n "$line" ] || continue
+    printf '%s\n' "$line"
+    [ -z "$file" ] || printf '%s\n' "$line" >>"$file"
+    continue
+  fi
   # The build folder is on a real disk; /tmp may be memory.
   line=$(python3 "$root/bench/pair.py" --root "$root" --bin "$root/build/$preset/bin" \
     --run-dir "$root/build/$preset/bench/$name" "$name") || bad=$?
