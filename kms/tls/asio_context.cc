@@ -57,6 +57,7 @@ absl::StatusOr<std::shared_ptr<boost::asio::ssl::context>> MakeServerContext(
   if (SSL_CTX_load_verify_file(ctx, files.peer_ca.c_str()) != 1) {
     return Failed(files.peer_ca, "expected CA certificates (PEM)");
   }
+  RequireStrengthAndRevocation(SSL_CTX_get_cert_store(ctx));
   // Clients choose among several certificates by the names that the server sends.
   SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(files.peer_ca.c_str()));
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);

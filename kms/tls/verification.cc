@@ -25,6 +25,7 @@ struct StackFreer {
 };
 using StackPtr = std::unique_ptr<STACK_OF(X509), StackFreer>;
 
+constexpr int kAuthLevel = 2;  // 112 bits, as TrustStore.
 constexpr int kNamesMax = 4;
 constexpr size_t kTextBytesMax = 900;
 
@@ -135,6 +136,13 @@ std::string Explain(X509_STORE_CTX* context, const std::string& name, const std:
           "extendedKeyUsage and keyUsage: expected clientAuth (at a server: serverAuth) with "
           "digitalSignature; found extendedKeyUsage ",
           Purposes(certificate)));
+    case X509_V_ERR_CERT_REVOKED:
+      return told(absl::StrCat("serialNumber: revoked, says a CRL in ", store));
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+      return told(absl::StrCat("issuer: expected a CRL of ", Quoted(facts.issuer), " in ", store,
+                               ", which has CRLs of others"));
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+      return told(absl::StrCat("issuer: its CRL in ", store, " is out of date: renew it"));
     case X509_V_ERR_INVALID_CA:
       return told("basicConstraints: expected CA:TRUE in a certificate that issues others");
     default:
@@ -271,6 +279,17 @@ void NoteVerification(SSL_CTX* context, const std::string& store) {
   SSL_CTX_set_verify(context, SSL_CTX_get_verify_mode(context), Note);
 }
 
+void RequireStrengthAndRevocation(X509_STORE* store) {
+  X509_VERIFY_PARAM* const param = X509_STORE_get0_param(store);
+  X509_VERIFY_PARAM_set_auth_level(param, kAuthLevel);
+  const STACK_OF(X509_OBJECT)* const all = X509_STORE_get0_objects(store);
+  for (int i = 0; i < sk_X509_OBJECT_num(all); ++i) {
+    if (X509_OBJECT_get_type(sk_X509_OBJECT_value(all, i)) != X509_LU_CRL) continue;
+    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    return;
+  }
+}
+
 std::string ExplainFailedHandshake(const SSL* ssl, unsigned long error) {
   const auto* noted = static_cast<const std::string*>(SSL_get_ex_data(ssl, ConnectionIndex()));
   if (noted != nullptr) return *noted;
@@ -289,6 +308,7 @@ absl::Status VerifyCertificate(absl::string_view bytes, const std::string& name,
   }
   const StorePtr trusted(X509_STORE_new());
   if (X509_STORE_load_file(trusted.get(), store.c_str()) != 1) return BadStore(store);
+  RequireStrengthAndRevocation(trusted.get());
   const StoreContextPtr context(X509_STORE_CTX_new());
   if (X509_STORE_CTX_init(context.get(), trusted.get(), sk_X509_value(chain.get(), 0),
                           chain.get()) != 1) {

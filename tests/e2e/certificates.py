@@ -56,6 +56,26 @@ def make_bad(demo, folder):
     return bad
 
 
+def revoke(demo, folder, certificate):
+    """Has the SAEs' CA revoke a certificate; its CRL joins the trust store of all nodes."""
+    pki = os.path.join(demo.run_dir, "pki")
+    os.makedirs(folder)
+    for name, text in (("index", ""), ("number", "01\n"), ("cnf", (
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\ncrlnumber={folder}/number\n"
+            "default_md=sha256\ndefault_crl_days=30\n"))):
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(text)
+    ca = ("-config", f"{folder}/cnf", "-cert", f"{pki}/sae-ca.crt", "-keyfile",
+          f"{pki}/ca/sae-ca.key")
+    openssl("ca", *ca, "-revoke", certificate)
+    openssl("ca", *ca, "-gencrl", "-out", f"{folder}/crl")
+    with open(f"{folder}/crl") as crl, open(f"{pki}/sae-ca.crt") as trusted:
+        both = trusted.read() + crl.read()
+    with open(f"{folder}/both", "w") as f:
+        f.write(both)
+    os.replace(f"{folder}/both", f"{pki}/sae-ca.crt")
+
+
 def grpc_call(described, address, method, files, body, seconds=5, kept="/dev/null"):
     """(exit code of curl, head and trailers) of one gRPC call by hand; its messages go to `kept`."""
     done = subprocess.run(

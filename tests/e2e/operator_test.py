@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import signal
 import stat
 import subprocess
 import threading
@@ -190,6 +191,38 @@ def check_health_and_reflection(demo, folder):
         world.expect(b"GetKeyWithKeyIds" in body, f"reflection of {SERVICES[0]}: {body[:300]}")
 
 
+def check_revocation(demo, folder):
+    """A CRL in the trust store shuts both fronts to the certificate that it names, and no other."""
+    bad, good = demo.sae("sae-6"), demo.sae("sae-4")
+    world.expect(bad["node"] == good["node"], "the two have one home")
+    node = demo.node(bad["node"])
+
+    def grpc_lets_in(sae):
+        code, answer = certificates.grpc_call(
+            demo.world, node["grpc"], "/keyhop.delivery.v1.KeyDelivery/GetStatus",
+            (sae["cert"], sae["key"]), b"\0\0\0\0\7\x0a\5sae-1")
+        return code == 0 and "grpc-status: 0" in answer
+
+    def rest_lets_in(sae):
+        try:
+            return world.Rest(demo, sae["id"]).status("sae-1")[0] == 200
+        except world.NO_ANSWER:
+            return False
+
+    for lets_in in (grpc_lets_in, rest_lets_in):
+        world.expect(lets_in(bad) and lets_in(good), "both are let in before")
+    certificates.revoke(demo, os.path.join(folder, "revoked"), bad["cert"])
+    demo.signal(node["id"], signal.SIGHUP)
+    for lets_in in (grpc_lets_in, rest_lets_in):
+        deadline = time.monotonic() + world.AGAIN_WITHIN_S
+        while lets_in(bad):
+            world.expect(time.monotonic() < deadline, f"{lets_in.__name__}: still let in")
+            time.sleep(0.1)
+        world.expect(lets_in(good), f"{lets_in.__name__}: the other SAE is shut out")
+    with open(demo.processes[node["id"]]["log"], errors="replace") as f:
+        world.expect("serialNumber: revoked" in f.read(), "the log does not say why")
+
+
 def test():
     options = world.parse_arguments()
     with world.Demo(options).start() as demo:
@@ -201,6 +234,7 @@ def test():
         drawn = check_rotation(demo, operator)
         check_who_is_in_the_way(demo)
         check_open_secret(demo, operator)
+        check_revocation(demo, options.work)
         print(f"{drawn} keys during 10 rotations of the store key")
 
 
