@@ -1,5 +1,6 @@
 """Every row of the table against real KMEs over real TLS; then each against a fault planted for it."""
 import os
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -10,6 +11,7 @@ import world  # noqa: E402
 from client import Kme  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from rows import ROWS  # noqa: E402
+import delivery_rows  # noqa: E402, F401  (adds its rows)
 
 WRONG = (world.Failure, OSError, ValueError, KeyError, TypeError, AttributeError,
          *world.NO_ANSWER)
@@ -40,6 +42,8 @@ def test():
         demo.wait_until_up()
         demo.sae_ca = lambda: os.path.join(demo.run_dir, "pki", "sae-ca.crt")
         demo.bad_certificates = sae_certificates.make(demo, os.path.join(options.work, "bad"))
+        for node in demo.world["nodes"]:  # REST reads the revocation list.
+            demo.signal(node["id"], signal.SIGHUP)
         wrong = []
         for row in rows:
             why = failure_of(row, Kme(demo))

@@ -9,7 +9,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 import uuid
 
 import world
@@ -380,16 +379,16 @@ def _(kme):
         world.expect(str(uuid.UUID(key_id)) == key_id and len(key) == 32, f"{key_id}")
 
 
-@row("T6", "more than there is: 503 within the deadline, Retry-After, bits asked and at hand",
+@row("T6", "more than there is: 503, Retry-After, bits asked and at hand; it is there soon after",
      without("retry-after"))
 def _(kme):
-    started = time.monotonic()
-    got = kme.draw(number=128, size=16384, extension_mandatory=[{"keyhop_deadline_ms": 500}])
+    got = kme.draw(number=128, size=16384, extension_mandatory=[{"keyhop_deadline_ms": 0}])
     world.expect(got.status == 503, f"{got.status} {got.body[:200]}")
-    world.expect(time.monotonic() - started < 10, "late")
     world.expect(int(got.headers["retry-after"]) >= 1, "Retry-After")
     details = {k: v for d in got.json()["details"] for k, v in d.items()}
     world.expect(details["bits_asked"] == str(128 * 16384) and "bits_at_hand" in details, f"{details}")
+    got = kme.draw(number=128, size=16384, extension_mandatory=[{"keyhop_deadline_ms": 20000}])
+    world.expect(got.status == 200 and len(kme.container(got)) == 128, f"{got.status}")
 
 
 @row("6.5", "Error leaks nothing: no foreign IDs, no key bytes",
@@ -438,7 +437,7 @@ def _(kme):
     handshake_fails(kme, kme.context(cert="none"))
 
 
-for kind in ("foreign-CA", "expired", "not-yet-valid", "node's", "operator's"):
+for kind in ("revoked", "foreign-CA", "expired", "not-yet-valid", "node's", "operator's"):
     @row("5.1", f"mutual authentication: a {kind} certificate", Fault(any_client=True))
     def _(kme, kind=kind):
         handshake_fails(kme, kme.context(cert=kme.demo.bad_certificates[kind]))

@@ -2,6 +2,7 @@
 import os
 import subprocess
 
+import certificates
 import world
 
 
@@ -28,6 +29,7 @@ def make(demo, folder):
         f.write("subjectAltName=URI:keyhop://sae/sae-1\nextendedKeyUsage=clientAuth\n")
     made = {}
     for kind, signer, start, end in [
+            ("revoked", (ca, ca_key), "20200101000000Z", "20900101000000Z"),
             ("expired", (ca, ca_key), "20200101000000Z", "20210101000000Z"),
             ("not-yet-valid", (ca, ca_key), "20900101000000Z", "20910101000000Z"),
             ("foreign-CA", (f"{folder}/foreign.ca.crt", f"{folder}/foreign.ca.key"),
@@ -39,6 +41,7 @@ def make(demo, folder):
                 "-keyfile", signer[1], "-startdate", start, "-enddate", end, "-in",
                 f"{folder}/{kind}.csr", "-out", files[0], "-extfile", f"{folder}/sae.ext")
         made[kind] = files
+    certificates.revoke(demo, os.path.join(folder, "revoked"), made["revoked"][0])
     node, operator = demo.world["nodes"][1], demo.world["operator"]
     made["node's"] = node["cert"], node["key"]
     made["operator's"] = operator["cert"], operator["key"]

@@ -48,6 +48,17 @@ TEST(KeyIdTest, IsAVersion4Uuid) {
   EXPECT_EQ(id[8] >> 6, 2);
 }
 
+// ETSI GS QKD 014 V1.1.1 Table 11.
+TEST(KeyIdTest, AMillionAreUnique) {
+  const SecretBytes key = IdKey(1);
+  std::set<KeyId> seen;
+  constexpr uint64_t kCount = 1'000'000;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    seen.insert(MakeKeyId(key, Binding(), {i * 32, 32, static_cast<uint32_t>(i % 1000)}));
+  }
+  EXPECT_EQ(seen.size(), kCount);
+}
+
 TEST(KeyIdTest, EveryChangedBitIsRefused) {
   const SecretBytes key = IdKey(1);
   const KeyId id = MakeKeyId(key, Binding(), {1024, 32, 5});
