@@ -127,6 +127,7 @@ class Connection final : public LoopMember {
   std::string address_;
   std::string name_;  // As counted: of the certificate at the handshake.
   std::string certificate_;
+  std::optional<PskPeer> psk_;  // Instead of a certificate.
   absl::StatusOr<std::string> caller_ = absl::UnauthenticatedError("not read yet");
   std::optional<Clock::time_point> caller_read_at_;
 };
@@ -146,6 +147,7 @@ Task<void> Connection::Run() {
     co_return;
   }
   certificate_ = PeerDer(stream_.native_handle());
+  if (shared_.config.psk.has_value()) psk_ = PskPeerOf(stream_.native_handle());
   const bool let_in = co_await LetIn();
   if (!let_in) co_return;
   while (co_await ServeOne()) {
@@ -248,7 +250,8 @@ absl::StatusOr<std::string> Connection::Caller() {
   const Clock::time_point now = Clock::now();
   if (!caller_read_at_.has_value() ||
       now - *caller_read_at_ >= ToChrono(shared_.config.identity_life)) {
-    caller_ = shared_.config.read_certificate(certificate_);
+    caller_ = psk_.has_value() ? shared_.config.read_psk(*psk_)
+                               : shared_.config.read_certificate(certificate_);
     caller_read_at_ = now;
   }
   return caller_;
@@ -337,6 +340,9 @@ class HttpsServer::Impl {
     if (!shared_.config.read_certificate) {
       return absl::InvalidArgumentError("read_certificate is required");
     }
+    if (shared_.config.psk.has_value() && !shared_.config.read_psk) {
+      return absl::InvalidArgumentError("read_psk is required where pre-shared keys are");
+    }
     KEYHOP_ASSIGN_OR_RETURN(const tcp::endpoint endpoint, ParseEndpoint(shared_.config.listen));
     KEYHOP_RETURN_IF_ERROR(ReloadTls());
     error_code ec;
@@ -362,6 +368,9 @@ class HttpsServer::Impl {
   absl::Status ReloadTls() {
     KEYHOP_ASSIGN_OR_RETURN(TlsContext tls,
                             MakeHttpsContext(shared_.config.tls, shared_.config.tls_groups));
+    if (shared_.config.psk.has_value()) {
+      KEYHOP_RETURN_IF_ERROR(SetUpPsk(tls->native_handle(), *shared_.config.psk));
+    }
     MutexLock lock(shared_.mu);
     shared_.tls = std::move(tls);
     return absl::OkStatus();

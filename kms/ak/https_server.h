@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,17 +17,23 @@
 #include "kms/ak/http.h"
 #include "kms/base/instant.h"
 #include "kms/tls/certificate.h"
+#include "kms/tls/psk_context.h"
 
 namespace keyhop {
 
 // Says whose certificate (DER) this is, or why it names nobody.
 using CertificateReader = std::function<absl::StatusOr<std::string>(const std::string& der)>;
+// The same of a client that showed a pre-shared key instead.
+using PskReader = std::function<absl::StatusOr<std::string>(const PskPeer& peer)>;
 
 struct HttpsConfig {
   std::string listen = "127.0.0.1:0";        // IP:PORT or [IPv6]:PORT; port 0: any free one.
   PemFiles tls;                              // peer_ca: who vouches for clients, and nobody else.
   std::vector<std::string> tls_groups = {};  // As MakeServerContext takes them.
   CertificateReader read_certificate;        // Required.
+  // Clients may come with a pre-shared key too, where both are there: as SetUpPsk does it.
+  std::optional<PskSetUp> psk = {};
+  PskReader read_psk = {};
   // Told, on a thread of the server, who failed in the handshake ("IP:PORT: why"), with the field
   // that was wrong. Anybody who can connect can cause it: the listener bounds what it writes.
   std::function<void(const std::string& text)> on_failed_handshake = {};
@@ -60,10 +67,11 @@ struct HttpsCounts {
 };
 
 // HTTP/1.1 and 1.0 over TLS 1.2 and 1.3 with a required client certificate (ETSI GS QKD 014
-// V1.1.1 §5.1). Keep-alive, pipelining (answered in order, one at a time), chunked bodies,
-// Expect: 100-continue. TLS sessions are never resumed: each connection shows its certificate.
-// A client that is silent, slow or rude holds nobody up but itself: every phase has its time, and
-// who has not shown a certificate yet shares a budget of its own.
+// V1.1.1 §5.1), or a pre-shared key where that is set up. Keep-alive, pipelining (answered in
+// order, one at a time), chunked bodies, Expect: 100-continue. TLS sessions are never resumed: each
+// connection shows its certificate. A client that is silent, slow or rude holds nobody up but
+// itself: every phase has its time, and who has not shown a certificate yet shares a budget of its
+// own.
 //
 // Connections are spread over `threads` threads of the server's own; the handler runs on them.
 // Thread-safe.

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kms/ak/target.h"
 #include "kms/core/uuid.h"
@@ -246,33 +245,6 @@ std::optional<Refusal> ReadJson(absl::string_view body, BodyHandler& handler) {
   // A NUL byte looks like the end of the text to the reader.
   if (stream.Tell() != body.size()) return BadRequest("the body goes on after the JSON value");
   return std::nullopt;
-}
-
-// Calls `take(name, value)` for each pair, both decoded; false from it ends with its refusal.
-template <typename Take>
-std::optional<Refusal> ReadQuery(absl::string_view query, Take take) {
-  while (!query.empty()) {
-    const size_t end = query.find('&');
-    const absl::string_view pair = query.substr(0, end);
-    query = end == absl::string_view::npos ? absl::string_view() : query.substr(end + 1);
-    if (pair.empty()) continue;
-    const size_t equals = pair.find('=');
-    const std::optional<std::string> name = UrlDecode(pair.substr(0, equals));
-    const std::optional<std::string> value = UrlDecode(
-        equals == absl::string_view::npos ? absl::string_view() : pair.substr(equals + 1));
-    if (!name.has_value() || !value.has_value()) {
-      return BadRequest("the query string shall be URL-encoded UTF-8");
-    }
-    if (std::optional<Refusal> refusal = take(*name, *value)) return refusal;
-  }
-  return std::nullopt;
-}
-
-std::optional<uint64_t> ReadDecimal(const std::string& text) {
-  uint64_t n = 0;
-  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-  if (!digits || !absl::SimpleAtoi(text, &n)) return std::nullopt;
-  return n;
 }
 
 Outcome<DrawRequest> Checked(DrawRequest request) {

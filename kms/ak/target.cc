@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "kms/ak/request_reader.h"
 
@@ -81,6 +82,32 @@ std::optional<std::string> UrlDecode(absl::string_view text) {
   }
   if (!IsUtf8(out)) return std::nullopt;
   return out;
+}
+
+std::optional<Refusal> ReadQuery(absl::string_view query, TakePair take) {
+  while (!query.empty()) {
+    const size_t end = query.find('&');
+    const absl::string_view pair = query.substr(0, end);
+    query = end == absl::string_view::npos ? absl::string_view() : query.substr(end + 1);
+    if (pair.empty()) continue;
+    const size_t equals = pair.find('=');
+    const std::optional<std::string> name = UrlDecode(pair.substr(0, equals));
+    const std::optional<std::string> value = UrlDecode(
+        equals == absl::string_view::npos ? absl::string_view() : pair.substr(equals + 1));
+    if (!name.has_value() || !value.has_value()) {
+      return Refusal{.kind = Refusal::Kind::kBadRequest,
+                     .message = "the query string shall be URL-encoded UTF-8"};
+    }
+    if (std::optional<Refusal> refusal = take(*name, *value)) return refusal;
+  }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> ReadDecimal(const std::string& text) {
+  uint64_t n = 0;
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  if (!digits || !absl::SimpleAtoi(text, &n)) return std::nullopt;
+  return n;
 }
 
 std::variant<KeysTarget, NoSuchPath, Refusal> ReadKeysPath(absl::string_view path) {

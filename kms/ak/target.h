@@ -1,10 +1,12 @@
 #ifndef KEYHOP_KMS_AK_TARGET_H_
 #define KEYHOP_KMS_AK_TARGET_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "kms/core/delivery/request.h"
 
@@ -23,6 +25,15 @@ TargetParts SplitTarget(absl::string_view target);
 // Undoes URL-encoding (RFC 3986 §2.1) once; '+' stands for itself. Nothing if a '%' is not
 // followed by two hex digits, or the result is not UTF-8 or holds a control character.
 std::optional<std::string> UrlDecode(absl::string_view text);
+
+// Calls `take(name, value)` for each pair of a query string, both decoded. A refusal from it ends
+// the reading and is returned; so is one of our own where the query is not URL-encoded UTF-8.
+using TakePair =
+    absl::FunctionRef<std::optional<Refusal>(const std::string& name, const std::string& value)>;
+std::optional<Refusal> ReadQuery(absl::string_view query, TakePair take);
+
+// A decimal number without sign; nothing if it is none or too large.
+std::optional<uint64_t> ReadDecimal(const std::string& text);
 
 // True if `text` is well-formed UTF-8 (no overlong forms, no surrogates).
 bool IsUtf8(absl::string_view text);

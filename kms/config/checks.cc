@@ -4,12 +4,16 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kms/base/glob.h"
 #include "kms/config/config.h"
 
 namespace keyhop {
 namespace {
 
 using config::v1::Config;
+
+constexpr size_t kPskIdentityBytesMax = 256;
+constexpr uint32_t kSkipKeyBits = 256;
 
 class Problems {
  public:
@@ -86,6 +90,79 @@ void CheckLinks(const Config& config, Problems& problems) {
   }
 }
 
+// SAE IDs of skip.encryptors.
+std::set<std::string> CheckEncryptors(const Config& config, Problems& problems) {
+  std::set<std::string> at_home;
+  for (const config::v1::Sae& sae : config.saes()) at_home.insert(sae.id());
+  std::set<std::string> saes;
+  std::set<std::string> identities;
+  for (int i = 0; i < config.skip().encryptors_size(); ++i) {
+    const config::v1::SkipEncryptor& encryptor = config.skip().encryptors(i);
+    const std::string path = absl::StrCat("skip.encryptors[", i, "]");
+    problems.Require(at_home.contains(encryptor.sae()), absl::StrCat(path, ".sae"),
+                     "expected one of saes");
+    problems.Require(saes.insert(encryptor.sae()).second, absl::StrCat(path, ".sae"),
+                     "expected an SAE that no other encryptor has");
+    const std::string& identity = encryptor.psk_identity();
+    const std::string field = absl::StrCat(path, ".psk_identity");
+    if (identity.empty()) continue;
+    problems.Require(identity.size() <= kPskIdentityBytesMax, field,
+                     absl::StrCat("expected at most ", kPskIdentityBytesMax, " bytes"));
+    problems.Require(identities.insert(identity).second, field,
+                     "expected an identity that no other encryptor has");
+    problems.Require(!config.skip().psk_file().empty(), field,
+                     "expected skip.psk_file, which has its key");
+  }
+  return saes;
+}
+
+void CheckRemoteSystems(const config::v1::Skip& skip, const std::set<std::string>& encryptors,
+                        Problems& problems) {
+  std::set<std::string> served;
+  for (int i = 0; i < skip.remote_systems_size(); ++i) {
+    const config::v1::SkipRemoteSystem& remote = skip.remote_systems(i);
+    const std::string path = absl::StrCat("skip.remote_systems[", i, "]");
+    for (int e = 0; e < remote.encryptors_size(); ++e) {
+      problems.Require(
+          encryptors.contains(remote.encryptors(e)) && remote.encryptors(e) != remote.sae(),
+          absl::StrCat(path, ".encryptors[", e, "]"),
+          "expected the sae of another one of skip.encryptors");
+      served.insert(remote.encryptors(e));
+    }
+    for (const std::string& sae : encryptors) {
+      if (remote.encryptors().empty() && sae != remote.sae()) served.insert(sae);
+    }
+    bool told = skip.advertise().empty();
+    for (const std::string& glob : skip.advertise()) {
+      told |= glob == remote.system_id() || GlobMatches(glob, remote.system_id());
+    }
+    problems.Require(told, absl::StrCat(path, ".system_id"),
+                     "expected an ID that one of skip.advertise matches");
+  }
+  for (int i = 0; i < skip.encryptors_size(); ++i) {
+    problems.Require(served.contains(skip.encryptors(i).sae()),
+                     absl::StrCat("skip.encryptors[", i, "].sae"),
+                     "expected one of skip.remote_systems that it may use");
+  }
+}
+
+void CheckSkip(const Config& config, Problems& problems) {
+  const config::v1::Skip& skip = config.skip();
+  problems.Require(skip.unavailable_status() == 500 || skip.unavailable_status() == 503,
+                   "skip.unavailable_status", "expected 503 or 500");
+  const std::set<std::string> encryptors = CheckEncryptors(config, problems);
+  CheckRemoteSystems(skip, encryptors, problems);
+  if (skip.listen().empty()) return;
+  problems.Require(!skip.local_system_id().empty(), "skip.local_system_id",
+                   "missing; expected this key provider's ID");
+  problems.Require(!encryptors.empty(), "skip.encryptors", "expected one or more");
+  problems.Require(config.delivery().min_key_size_bits() <= kSkipKeyBits &&
+                       config.delivery().max_key_size_bits() >= kSkipKeyBits,
+                   "skip.listen",
+                   "expected delivery.min_key_size_bits to max_key_size_bits to hold 256, which "
+                   "is what SKIP gives unasked");
+}
+
 }  // namespace
 
 std::vector<ConfigProblem> CrossCheck(const Config& config) {
@@ -103,6 +180,7 @@ std::vector<ConfigProblem> CrossCheck(const Config& config) {
   }
   CheckDelivery(config.delivery(), config.pools(), problems);
   CheckLinks(config, problems);
+  CheckSkip(config, problems);
   problems.Require(config.pools().idle_target_bytes() <= config.pools().target_bytes(),
                    "pools.idle_target_bytes", "expected at most target_bytes");
   problems.Require(

@@ -40,4 +40,14 @@ void SecretText::AppendBase64(const SecretBytes& secret) {
   size_ += length;
 }
 
+void SecretText::AppendHex(const SecretBytes& secret) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  uint8_t* out = Room(2 * secret.size());
+  for (const uint8_t byte : secret.Expose(SecretAccess::ForCrypto())) {
+    *out++ = static_cast<uint8_t>(kDigits[byte >> 4]);
+    *out++ = static_cast<uint8_t>(kDigits[byte & 15]);
+  }
+  size_ += 2 * secret.size();
+}
+
 }  // namespace keyhop

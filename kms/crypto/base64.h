@@ -28,6 +28,8 @@ class SecretText {
   void Append(absl::string_view text);
   // Base64 with padding (RFC 4648 §4), from the secret straight into this buffer.
   void AppendBase64(const SecretBytes& secret);
+  // Two lower-case hex digits a byte, likewise.
+  void AppendHex(const SecretBytes& secret);
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

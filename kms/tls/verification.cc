@@ -28,6 +28,7 @@ using StackPtr = std::unique_ptr<STACK_OF(X509), StackFreer>;
 constexpr int kAuthLevel = 2;  // 112 bits, as TrustStore.
 constexpr int kNamesMax = 4;
 constexpr size_t kTextBytesMax = 900;
+constexpr char kOtherKey[] = "the client has another key";
 
 std::string Bounded(std::string text) {
   if (text.size() > kTextBytesMax) text.replace(kTextBytesMax, std::string::npos, "...");
@@ -166,6 +167,11 @@ int ConnectionIndex() {
   return index;
 }
 
+int OfferIndex() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeText);
+  return index;
+}
+
 const std::string& StoreOf(const SSL* ssl) {
   static const auto* unnamed = new std::string("the trust store");
   const auto* store =
@@ -248,6 +254,32 @@ std::string ExplainError(const SSL* ssl, unsigned long error) {
   return alert.empty() ? said : alert;
 }
 
+// What an error means to a client that offered a pre-shared key; null: nothing special.
+const char* ExplainPsk(unsigned long error) {
+  // What a cipher says of a record that it cannot open: TLS 1.2 notices a wrong key there.
+  if (ERR_GET_LIB(error) == ERR_LIB_PROV) return kOtherKey;
+  switch (ERR_GET_REASON(error)) {
+    case SSL_R_BINDER_DOES_NOT_VERIFY:
+    case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
+    case SSL_R_DIGEST_CHECK_FAILED:
+      return kOtherKey;
+    case SSL_R_BAD_EXTENSION:
+      return "expected a key that the client uses with SHA-384 (TLS_AES_256_GCM_SHA384)";
+    default:
+      return nullptr;
+  }
+}
+
+// What went wrong, without what was offered.
+std::string ExplainWhat(const SSL* ssl, unsigned long error) {
+  const auto* noted = static_cast<const std::string*>(SSL_get_ex_data(ssl, ConnectionIndex()));
+  if (noted != nullptr) return *noted;
+  if (error != 0) return Bounded(ExplainError(ssl, error));
+  if (SSL_in_before(ssl) == 1) return "";
+  return absl::StrCat("the client ended the connection in the handshake, at ",
+                      SSL_state_string_long(ssl));
+}
+
 absl::Status BadStore(const std::string& store) {
   return absl::InvalidArgumentError(
       absl::StrCat(store, ": expected CA certificates (PEM): ", tls::TakeOpensslError()));
@@ -290,13 +322,21 @@ void RequireStrengthAndRevocation(X509_STORE* store) {
   }
 }
 
+void NoteOffer(SSL* ssl, std::string text) {
+  auto owned = std::make_unique<std::string>(Bounded(std::move(text)));
+  delete static_cast<std::string*>(SSL_get_ex_data(ssl, OfferIndex()));
+  if (SSL_set_ex_data(ssl, OfferIndex(), owned.get()) == 1) {
+    (void)owned.release();
+  } else {
+    SSL_set_ex_data(ssl, OfferIndex(), nullptr);
+  }
+}
+
 std::string ExplainFailedHandshake(const SSL* ssl, unsigned long error) {
-  const auto* noted = static_cast<const std::string*>(SSL_get_ex_data(ssl, ConnectionIndex()));
-  if (noted != nullptr) return *noted;
-  if (error != 0) return Bounded(ExplainError(ssl, error));
-  if (SSL_in_before(ssl) == 1) return "";
-  return absl::StrCat("the client ended the connection in the handshake, at ",
-                      SSL_state_string_long(ssl));
+  const auto* offer = static_cast<const std::string*>(SSL_get_ex_data(ssl, OfferIndex()));
+  if (offer == nullptr) return ExplainWhat(ssl, error);
+  const char* psk = ExplainPsk(error);
+  return absl::StrCat(*offer, ": ", psk != nullptr ? psk : ExplainWhat(ssl, error));
 }
 
 absl::Status VerifyCertificate(absl::string_view bytes, const std::string& name,

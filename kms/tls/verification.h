@@ -25,6 +25,9 @@ void NoteVerification(SSL_CTX* context, const std::string& store);
 // if the store has revocation lists, each certificate looked up in one (RFC 5280 §6.3).
 void RequireStrengthAndRevocation(X509_STORE* store);
 
+// Has ExplainFailedHandshake begin with what the client offered. The last one counts.
+void NoteOffer(SSL* ssl, std::string text);
+
 // Why the handshake of `ssl`, a server, failed. `error` is OpenSSL's packed error, 0 if there was
 // none: the connection just ended. Empty where no handshake was begun.
 std::string ExplainFailedHandshake(const SSL* ssl, unsigned long error);

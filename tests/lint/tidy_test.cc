@@ -55,7 +55,7 @@ std::vector<Rule>* MakeRules() {
           R"(#include [<"](grpc|google/protobuf|openssl|rocksdb|prometheus|spdlog|yaml-cpp|boost/(asio|beast)|absl/(time|random|synchronization|container)|.*\.pb\.h))",
           "an adapter or the wire layer, outside the core"),
       Ban(Cores(), {}, Part::kWholeLine,
-          R"re(#include "(sim|tests|bench|kms/(storage|config|tls|telemetry|ak|cli|wire)|trusted_node/(wire|kx|kq1|admin|daemon))/)re",
+          R"re(#include "(sim|tests|bench|kms/(storage|config|tls|telemetry|ak|skip|cli|wire)|trusted_node/(wire|kx|kq1|admin|daemon))/)re",
           "a lower layer"),
       Ban({"kms/core/"}, {}, Part::kWholeLine, R"(#include "kms/base/mutex\.h")",
           "nothing: the core has one thread"),

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "kms/base/status_macros.h"
 #include "kms/storage/secret_file.h"
+#include "trusted_node/daemon/https_sites.h"
 #include "trusted_node/daemon/node_config.h"
 
 namespace keyhop {
@@ -30,6 +31,7 @@ absl::Status CheckSecretFiles(const Config& config) {
 
 absl::Status CheckFiles(const Config& config) {
   KEYHOP_RETURN_IF_ERROR(CheckSecretFiles(config));
+  KEYHOP_RETURN_IF_ERROR(CheckSkipFiles(config.skip()));
   for (const std::string& ca :
        {config.tls().node_ca(), config.tls().sae_ca(), config.tls().operator_ca()}) {
     KEYHOP_RETURN_IF_ERROR(CheckPemFiles(FilesFor(config, ca)));

@@ -33,6 +33,7 @@
 #include "trusted_node/daemon/core_loop.h"
 #include "trusted_node/daemon/grpc_reflection.h"
 #include "trusted_node/daemon/grpc_servers.h"
+#include "trusted_node/daemon/https_sites.h"
 #include "trusted_node/daemon/node_config.h"
 #include "trusted_node/daemon/node_machine.h"
 #include "trusted_node/daemon/ports.h"
@@ -123,6 +124,7 @@ struct Daemon::Impl {
   std::unique_ptr<GrpcServers> node_servers;    // Kx, Kq-1.
   std::unique_ptr<GrpcServers> client_servers;  // Ak, admin.
   std::unique_ptr<RestServer> rest;
+  std::unique_ptr<SkipServer> skip;  // Null: off.
   std::unique_ptr<HttpsSite> metrics;
 };
 
@@ -333,10 +335,7 @@ absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
 
 HttpsConfig Daemon::Impl::HttpsFor(const char* what, const std::string& address,
                                    const std::string& client_ca, CertificateKind clients) {
-  HttpsConfig out;
-  out.listen = address;
-  out.tls = FilesFor(config, client_ca);
-  out.tls_groups.assign(config.tls().groups().begin(), config.tls().groups().end());
+  HttpsConfig out = HttpsConfigOf(config, address, client_ca);
   out.read_certificate = [clients, rules = rules,
                           tell = refusals.For(what)](const std::string& der) {
     const absl::StatusOr<CertificateFacts> facts = ReadCertificate(der, "client certificate");
@@ -345,22 +344,6 @@ HttpsConfig Daemon::Impl::HttpsFor(const char* what, const std::string& address,
     return id;
   };
   out.on_failed_handshake = refusals.For(what);
-  // The gRPC listeners need some descriptors too.
-  const uint32_t share = static_cast<uint32_t>(std::max(4, DescriptorsForClients() / 2));
-  const config::v1::Rest& limits = config.rest();
-  out.admission = {.connections_max = std::min(limits.connections_max(), share - share / 4),
-                   .address_connections_max = limits.connections_per_address_max(),
-                   .caller_connections_max = limits.connections_per_sae_max(),
-                   .requests_per_second = limits.requests_per_second_per_sae(),
-                   .requests_burst = limits.requests_burst_per_sae()};
-  out.handshakes_max = std::min(limits.handshakes_max(), share / 4);
-  out.body_max_bytes = config.rest().body_bytes_max();
-  out.header_max_bytes = config.rest().header_bytes_max();
-  out.handshake_timeout = FromProto(config.rest().handshake_timeout());
-  out.idle_timeout = FromProto(config.rest().idle_timeout());
-  out.header_timeout = FromProto(limits.header_timeout());
-  out.body_timeout = FromProto(limits.body_timeout());
-  out.write_timeout = FromProto(limits.write_timeout());
   return out;
 }
 
@@ -373,6 +356,14 @@ absl::Status Daemon::Impl::StartHttps() {
   if (!rest_server.ok()) return At("rest", rest_server.status());
   rest = *std::move(rest_server);
   spdlog::info("rest: listens at {}", at.rest());
+  auto skip_server = StartSkip(
+      config,
+      HttpsFor("skip", config.skip().listen(), config.tls().sae_ca(), CertificateKind::kSae),
+      [](const std::string& text) { spdlog::error("skip: {}", text); }, *loop);
+  if (!skip_server.ok()) return At("skip", skip_server.status());
+  skip = *std::move(skip_server);
+  if (skip != nullptr)
+    spdlog::info("skip: listens at {}, port {}", config.skip().listen(), skip->port());
   KEYHOP_RETURN_IF_ERROR(At("metrics", WaitForPort(at.metrics(), window)));
   auto site = HttpsSite::Start(
       HttpsFor("metrics", at.metrics(), config.tls().operator_ca(), CertificateKind::kOperator),
@@ -413,17 +404,8 @@ HttpsSite::Page Daemon::Impl::Metrics() {
   for (const auto& [what, count] : refusals.counts()) {
     snapshot.counters[absl::StrCat("handshakes_refused_", what)] += count;
   }
-  if (rest != nullptr) {
-    const HttpsCounts counts = rest->counts();
-    snapshot.counters["rest_connections_over_limit"] += counts.refused_over_limit;
-    snapshot.counters["rest_handshakes_failed"] += counts.failed_handshakes;
-    snapshot.counters["rest_handshakes_dropped"] += counts.dropped_handshakes;
-    snapshot.counters["rest_requests_over_rate"] += counts.requests_over_rate;
-    snapshot.counters["rest_timeouts"] += counts.timeouts;
-    for (const auto& [status, count] : counts.answers) {
-      snapshot.counters[absl::StrCat("rest_answers_", status)] += count;
-    }
-  }
+  if (rest != nullptr) AddHttpsCounts("rest", rest->counts(), snapshot.counters);
+  if (skip != nullptr) AddHttpsCounts("skip", skip->counts(), snapshot.counters);
   HttpsSite::Page page;
   page.text = MetricsText(snapshot, {kVersion, __VERSION__});
   return page;
@@ -436,6 +418,7 @@ void Daemon::Impl::Stop() {
   }
   // Those who ask first, while the core still answers; then the neighbours; then the core.
   if (rest != nullptr) rest->Stop();
+  if (skip != nullptr) skip->Stop();
   if (metrics != nullptr) metrics->Stop();
   if (client_servers != nullptr) client_servers->Stop();
   if (kq1 != nullptr) kq1->Stop();
@@ -445,6 +428,7 @@ void Daemon::Impl::Stop() {
   client_servers.reset();
   node_servers.reset();
   rest.reset();
+  skip.reset();
   metrics.reset();
   if (sealed != nullptr) {
     if (const absl::Status closed = sealed->Close(); !closed.ok()) {
@@ -480,6 +464,7 @@ absl::Status Daemon::ReloadTls() {
   KEYHOP_RETURN_IF_ERROR(CheckSecretFiles(impl_->config));
   absl::Status status = impl_->rest->ReloadTls();
   status.Update(impl_->metrics->ReloadTls());
+  if (impl_->skip != nullptr) status.Update(impl_->skip->ReloadTls());
   return status;
 }
 

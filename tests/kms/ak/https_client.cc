@@ -17,7 +17,8 @@
 
 namespace keyhop {
 
-HttpsClient::HttpsClient(uint16_t port, const std::optional<PemFiles>& files, int tls_version) {
+HttpsClient::HttpsClient(uint16_t port, const std::optional<PemFiles>& files, int tls_version,
+                         const std::function<void(SSL_CTX*)>& set_up) {
   signal(SIGPIPE, SIG_IGN);
   fd_ = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
@@ -43,6 +44,7 @@ HttpsClient::HttpsClient(uint16_t port, const std::optional<PemFiles>& files, in
     KEYHOP_CHECK(SSL_CTX_use_PrivateKey_file(ctx_, files->key.c_str(), SSL_FILETYPE_PEM) == 1,
                  "its key");
   }
+  if (set_up) set_up(ctx_);
   ssl_ = SSL_new(ctx_);
   SSL_set_fd(ssl_, fd_);
   if (SSL_connect(ssl_) != 1) {

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,12 +25,13 @@ class HttpsClient {
  public:
   // Connects; without `files`, no TLS is spoken.
   explicit HttpsClient(uint16_t port, const std::optional<PemFiles>& files = {},
-                       int tls_version = 0);
+                       int tls_version = 0, const std::function<void(SSL_CTX*)>& set_up = {});
   ~HttpsClient();
   HttpsClient(const HttpsClient&) = delete;
   HttpsClient& operator=(const HttpsClient&) = delete;
 
   bool connected() const { return ssl_ != nullptr; }  // The TLS handshake went well.
+  const char* suite() const { return ssl_ == nullptr ? "" : SSL_get_cipher_name(ssl_); }
   void Send(absl::string_view bytes);
   // The next answer; nothing if the connection ended before. `head`: without a body.
   std::optional<HttpsAnswer> Read(bool head = false);

@@ -196,6 +196,66 @@ TEST(ConfigTest, NeverCutsASizeWithoutAWord) {
                         "100"));
 }
 
+// A node with SKIP, its block replaced in part. It begins at line 19.
+std::string WithSkip(const std::string& from = "", const std::string& to = "") {
+  std::string skip = R"(skip:
+  listen: 0.0.0.0:443
+  local_system_id: KP_A
+  psk_file: psk
+  encryptors:
+    - {sae: sae 1, psk_identity: router-1}
+    - {sae: "42", local_system_id: KP_A2}
+  remote_systems:
+    - {system_id: "KP_[BC]*", sae: sae-9, encryptors: [sae 1]}
+    - {system_id: KP_D, sae: sae-8}
+)";
+  EXPECT_THAT(skip, HasSubstr(from));
+  if (!from.empty()) skip = absl::StrReplaceAll(skip, {{from, to}});
+  return kGood + skip;
+}
+
+TEST(ConfigTest, SkipIsOffUnlessItHasAListener) {
+  EXPECT_EQ(Parse(kGood)->skip().listen(), "");
+  const auto config = Parse(WithSkip());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->skip().listen(), "0.0.0.0:443");
+  EXPECT_EQ(config->skip().psk_file(), "/etc/keyhop/psk");
+  EXPECT_EQ(config->skip().unavailable_status(), 503u);
+  EXPECT_EQ(config->skip().algorithm(), "QKD-relay-OTP");
+  EXPECT_FALSE(config->skip().cbc_suites());
+}
+
+TEST(ConfigTest, RefusesSkipThatDoesNotFitTogether) {
+  const std::string at = "/etc/keyhop/a.yaml:";
+  EXPECT_EQ(ErrorOf(WithSkip("  local_system_id: KP_A\n", "")),
+            at + "19: skip.local_system_id: missing; expected this key provider's ID");
+  EXPECT_EQ(ErrorOf(WithSkip("sae: sae 1, psk", "sae: sae 2, psk")),
+            at + "24: skip.encryptors[0].sae: expected one of saes");
+  EXPECT_EQ(ErrorOf(WithSkip("sae: \"42\"", "sae: sae 1")),
+            at + "25: skip.encryptors[1].sae: expected an SAE that no other encryptor has");
+  EXPECT_EQ(ErrorOf(WithSkip("\"42\",", "\"42\", psk_identity: router-1,")),
+            at + "25: skip.encryptors[1].psk_identity: expected an identity that no other "
+                 "encryptor has");
+  EXPECT_EQ(ErrorOf(WithSkip("  psk_file: psk\n", "")),
+            at + "23: skip.encryptors[0].psk_identity: expected skip.psk_file, which has its key");
+  EXPECT_EQ(ErrorOf(WithSkip("encryptors: [sae 1]", "encryptors: [sae 1, bob]")),
+            at + "27: skip.remote_systems[0].encryptors[1]: expected the sae of another one of "
+                 "skip.encryptors");
+  EXPECT_EQ(ErrorOf(WithSkip("sae: sae-8}", "sae: sae-8, encryptors: [sae 1]}")),
+            at + "25: skip.encryptors[1].sae: expected one of skip.remote_systems that it may use");
+  EXPECT_EQ(ErrorOf(WithSkip("skip:\n", "skip:\n  advertise: [\"KP_[BC]*\"]\n")),
+            at + "29: skip.remote_systems[1].system_id: expected an ID that one of skip.advertise "
+                 "matches");
+  EXPECT_EQ(ErrorOf(WithSkip("skip:\n", "skip:\n  unavailable_status: 501\n")),
+            at + "20: skip.unavailable_status: expected 503 or 500");
+  EXPECT_THAT(
+      ErrorOf(absl::StrReplaceAll(
+          WithSkip(), {{"key_size_bits: 512", "key_size_bits: 512\n  min_key_size_bits: 264"}})),
+      HasSubstr("21: skip.listen: expected delivery.min_key_size_bits"));
+  EXPECT_EQ(ErrorOf(std::string(kGood) + "skip: {listen: \"h:1\", local_system_id: A}\n"),
+            at + "19: skip.encryptors: expected one or more");
+}
+
 TEST(ConfigTest, LetsTheEndWithTheHigherIdBeDialled) {
   const auto config = Parse(absl::StrReplaceAll(
       kGood, {{"peer: node-b", "peer: node-0"}, {"    peer_kx: 127.0.0.1:7001\n", ""}}));
