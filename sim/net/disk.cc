@@ -65,6 +65,10 @@ std::string KeyOf(const LinkDownRecord& r) { return (Key('o') << r.link.value).s
 std::string KeyOf(const IdempotencyRecord& r) {
   return (Key('i') << r.caller.value << r.key).str();
 }
+std::string KeyOf(const KeystreamRecord& r) { return (Key('k') << FormatUuid(r.id)).str(); }
+std::string KeyOf(const KeystreamChunkRecord& r) {
+  return (Key('c') << FormatUuid(r.id) << r.index).str();
+}
 std::string KeyOf(const RunTimeRecord&) { return Key('t').str(); }
 
 bool Erases(const PadRecord& r) { return !r.bytes.has_value(); }
@@ -78,6 +82,8 @@ bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
 bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
 bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
+bool Erases(const KeystreamRecord& r) { return r.erased; }
+bool Erases(const KeystreamChunkRecord& r) { return r.erased; }
 template <typename T>
 bool Erases(const T&) {
   return false;

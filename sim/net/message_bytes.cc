@@ -58,6 +58,13 @@ void Fields(F& f, SupplyAnswer& m) {
   f(m.stream, m.session, m.number, m.outcome, m.version, m.mac);
 }
 template <typename F>
+void Fields(F& f, KeystreamNote& m) {
+  f(m.stream, m.session, m.epoch, m.number, m.reply_to, m.ask, m.id, m.first, m.second,
+    m.qos.chunk_bytes, m.qos.max_bps, m.qos.min_bps, m.qos.jitter_bps, m.qos.priority,
+    m.qos.timeout_ms, m.qos.ttl_s, m.qos.metadata_mimetype, m.gone, m.opened, m.closed,
+    m.next_index, m.settled_below, m.want_below, m.limit_below, m.conflict, m.chunks, m.mac);
+}
+template <typename F>
 void Fields(F& f, RelayRefusal& m) {
   f(m.relay.source, m.relay.incarnation, m.relay.number, m.at, m.reason);
 }
@@ -90,6 +97,7 @@ void Fields(F& f, RoutedControl& m) {
   std::visit(Overload{[&](StreamMessage& stream) {
                         std::visit([&](auto& body) { Fields(f, body); }, stream);
                       },
+                      [&](KeystreamNote& note) { Fields(f, note); },
                       [&](RelayRefusal& refusal) { Fields(f, refusal); }},
              m.body);
 }
@@ -133,6 +141,8 @@ class Writer {
   void Put(const BookMark& m) { (*this)(m.book, m.mark, m.stock_top); }
   void Put(const PadRange& p) { (*this)(p.lease, p.book, p.block, p.offset_bytes, p.length_bytes); }
   void Put(const SupplyNotice::Item& i) { (*this)(i.id, i.at); }
+  void Put(const KeystreamNote::Chunk& c) { (*this)(c.index, c.key_id, c.hops); }
+  void Put(const std::optional<KeystreamGone>& g) { out_.U64(g ? static_cast<uint64_t>(*g) : 0); }
   void Put(const LinkAdvert& a) { (*this)(a.link, a.peer, a.up, a.free_bytes, a.rate_bps); }
   void Put(const SaeAdvert& a) { (*this)(a.sae, a.number); }
   template <typename T>
@@ -304,6 +314,19 @@ std::string Line(const SupplyAnswer& m) {
          " outcome=" + std::to_string(static_cast<int>(m.outcome)) +
          " v=" + std::to_string(m.version);
 }
+std::string Line(const KeystreamNote& m) {
+  std::string out =
+      Text(m.stream) + " " + Text(m.session) + " #" + std::to_string(m.number) +
+      " reply=" + std::to_string(m.reply_to) + (m.ask ? " ask " : " ") + FormatUuid(m.id) +
+      (m.gone ? " gone" : "") + (m.opened ? " opened" : "") + (m.closed ? " closed" : "") +
+      (m.conflict ? " conflict" : "") + " next=" + std::to_string(m.next_index) +
+      " settled=" + std::to_string(m.settled_below) + " want=" + std::to_string(m.want_below) +
+      " limit=" + std::to_string(m.limit_below);
+  for (const KeystreamNote::Chunk& c : m.chunks) {
+    out += " " + std::to_string(c.index) + "=" + FormatUuid(c.key_id);
+  }
+  return out;
+}
 std::string Line(const RelayRefusal& m) {
   return m.relay.source.value + "#" + std::to_string(m.relay.number) + " at=" + m.at.value +
          " reason=" + std::to_string(static_cast<int>(m.reason));
@@ -360,6 +383,7 @@ std::string KindOf(const KxMessage& message) {
                                               return std::visit(
                                                   [](const auto& x) { return Name(x); }, m);
                                             },
+                                            [](const KeystreamNote&) { return "KeystreamNote"; },
                                             [](const RelayRefusal&) { return "RelayRefusal"; }},
                                    control.body);
                }},
@@ -396,6 +420,7 @@ std::string Describe(const KxMessage& message) {
                                                      return std::visit(
                                                          [](const auto& x) { return Line(x); }, m);
                                                    },
+                                                   [](const KeystreamNote& n) { return Line(n); },
                                                    [](const RelayRefusal& r) { return Line(r); }},
                                           c.body);
                       }},

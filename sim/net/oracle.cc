@@ -115,6 +115,11 @@ void Oracle::OnControl(size_t from, const RoutedControl& control) {
                     [&](const VersionReport&) { Probe("version_reported"); }, [](const auto&) {}},
                 stream);
           },
+          [&](const KeystreamNote& m) {
+            if (!m.chunks.empty()) Probe("keystream_chunks_told");
+            if (m.gone) Probe("keystream_gone_said");
+            if (m.conflict) Probe("keystream_conflict_said");
+          },
           [&](const RelayRefusal& m) {
             Probe("refusal_" + std::to_string(static_cast<int>(m.reason)));
             Probe("refusal_sent");

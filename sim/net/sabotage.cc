@@ -50,6 +50,7 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"answer_not_recorded", "the store drops what was answered under idempotency keys"},
     {"answer_before_record", "the gate lets keys go before their writes are durable"},
     {"idempotency_key_dropped", "the front end loses the idempotency keys of some requests"},
+    {"chunk_misfiled", "the store puts key_IDs of a key stream's chunks under other indices"},
 }};
 
 }  // namespace
@@ -105,6 +106,10 @@ void Saboteur::OnBatch(size_t node, std::vector<Record>& batch) {
   std::erase_if(batch, [&](Record& record) {
     return std::visit(Overload{[&](NodeRecord&) { return Is(Bug::kIncarnationRepeats); },
                                [&](IdempotencyRecord&) { return Is(Bug::kAnswerNotRecorded); },
+                               [&](KeystreamChunkRecord& chunk) {
+                                 if (Is(Bug::kChunkMisfiled) && !chunk.erased) chunk.index ^= 1;
+                                 return false;
+                               },
                                [&](LinkRecordVariant& link) {
                                  if (!Is(Bug::kMarksNotDurable)) return false;
                                  if (auto* book = std::get_if<BookRecord>(&link)) book->mark = 0;

@@ -53,6 +53,7 @@ enum class Bug : uint8_t {
   kAnswerNotRecorded,
   kAnswerBeforeRecord,
   kIdempotencyKeyDropped,
+  kChunkMisfiled,
   kCount,
 };
 struct BugInfo {

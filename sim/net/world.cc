@@ -35,7 +35,8 @@ World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std
       saboteur_(bug, plan_, truth_),
       trace_(std::move(trace)),
       prng_(Prng::Mix(seed, 2)),
-      retry_prng_(Prng::Mix(seed, 3)) {
+      retry_prng_(Prng::Mix(seed, 3)),
+      stream_prng_(Prng::Mix(seed, 4)) {
   hosts_.resize(plan_.nodes.size());
   links_.resize(plan_.links.size());
   if (saboteur_.Is(Bug::kModuleRepeatsRun)) truth_.RepeatRuns();
@@ -101,12 +102,16 @@ RunResult World::Run() {
   for (size_t d = 0; d < plan_.demands.size(); ++d) {
     At(Duration::Millis(prng_.Between(1000, 20'000)), [this, d] { DemandTick(d); });
   }
+  PlanKeystreams();
   At(plan_.incident_interval_max, [this] { Incident(); });
 
   RunUntil(now_ + plan_.fault_time, [] { return false; });
   if (!oracle_.violation()) StopFaults();
   const Instant deadline = now_ + plan_.heal_time_max;
-  RunUntil(deadline, [this] { return healed_ == heal_.size(); });
+  RunUntil(deadline, [this] { return healed_ == heal_.size() && KeystreamsHealed(); });
+  if (!oracle_.violation() && !KeystreamsHealed()) {
+    oracle_.Violate("G4", "a key stream gives no chunk to both ends any more");
+  }
   if (!oracle_.violation() && healed_ != heal_.size()) {
     for (const HealPair& pair : heal_) {
       if (pair.done) continue;
@@ -252,6 +257,13 @@ void World::Release(size_t node, Output output) {
       Overload{[&](SendToPeer& send) { Send(node, send.peer, std::move(send.message)); },
                [&](PadBlockTaken& taken) { OnTaken(node, taken); }, [&](StatusAnswered&) {},
                [&](SwitchDone&) {},
+               [&](KeystreamAnswered& answer) {
+                 auto found = host.stream_calls.extract(answer.token);
+                 if (found.empty()) {
+                   return oracle_.Violate("G2", "an answer that nobody asked for");
+                 }
+                 found.mapped().done(std::move(answer.outcome));
+               },
                [&](KeysAnswered& answer) {
                  auto found = host.requests.extract(answer.token);
                  if (found.empty()) {
@@ -356,11 +368,16 @@ void World::ReallyCrash(size_t node) {
       restored_to_ = image.taken;
       host_restored_ = node;
       Count(Fault::kOldImage);
-      oracle_.OnImageRestored(node, NeighboursKnowMore(node, image.disk));
+      const bool known = NeighboursKnowMore(node, image.disk);
+      oracle_.OnImageRestored(node, known);
+      for (const SaePlan& sae : plan_.saes) {
+        if (!known && sae.node == node) keystream_watch_.OnForgotten(sae.id);
+      }
       break;
     }
   }
   for (auto& [token, request] : std::exchange(host.requests, {})) request.lost();
+  for (auto& [token, call] : std::exchange(host.stream_calls, {})) call.lost();
   for (size_t l = 0; l < links_.size(); ++l) {
     if (plan_.links[l].a != node && plan_.links[l].b != node) continue;
     const size_t end = EndOf(l, node);

@@ -1,6 +1,7 @@
 #ifndef KEYHOP_SIM_NET_WORLD_H_
 #define KEYHOP_SIM_NET_WORLD_H_
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -14,6 +15,7 @@
 
 #include "sim/net/disk.h"
 #include "sim/net/faults.h"
+#include "sim/net/keystream_watch.h"
 #include "sim/net/message_bytes.h"
 #include "sim/net/oracle.h"
 #include "sim/net/pad_truth.h"
@@ -87,6 +89,11 @@ class World {
     std::function<void()> lost;  // The node went away.
     Instant asked;               // For the first time, if it is repeated under an idempotency key.
   };
+  // A call of a key stream that an application waits for.
+  struct StreamCall {
+    std::function<void(Outcome<KeystreamAnswer>)> done;
+    std::function<void()> lost;
+  };
   struct Image {
     Disk::Image disk;
     Instant taken;
@@ -108,6 +115,7 @@ class World {
     bool crash_in_batch = false;
     Instant slow_until;
     std::map<uint64_t, Request> requests;
+    std::map<uint64_t, StreamCall> stream_calls;
     uint64_t inputs_this_second = 0;
     int64_t second = 0;
     bool up() const { return core != nullptr; }
@@ -147,6 +155,16 @@ class World {
     std::optional<size_t> additional = {};
     bool done = false;
     std::string state = "not drawn";
+  };
+
+  // Two applications with a key stream.
+  struct KeystreamDemand {
+    std::array<size_t, 2> saes = {};
+    KeystreamQos qos = {};
+    uint64_t life = 0;  // Streams that these two had before, each with an ID of its own.
+    std::array<bool, 2> open = {};
+    std::array<uint32_t, 2> next = {};
+    bool healed = false;
   };
 
   // world.cc: time, nodes, disks.
@@ -206,6 +224,17 @@ class World {
   std::optional<size_t> AdditionalFor(size_t master, size_t slave) const;
   size_t HomeOf(const SaeId& sae) const;
 
+  // world_keystreams.cc: applications with key streams.
+  void PlanKeystreams();
+  KeyId KeystreamId(size_t number) const;
+  void KeystreamSoon(size_t number, size_t side);
+  void KeystreamTick(size_t number, size_t side);
+  void AskKeystream(size_t node, KeystreamRequest request, StreamCall call);
+  void NextKeystream(size_t number);
+  void OnKeystream(size_t number, size_t side, uint64_t life, uint32_t index, bool closes,
+                   Outcome<KeystreamAnswer> outcome);
+  bool KeystreamsHealed() const;
+
   // world_faults.cc: incidents.
   void Incident();
   void StopFaults();
@@ -216,7 +245,10 @@ class World {
   Saboteur saboteur_;
   std::function<void(const std::string&)> trace_;
   Prng prng_;
-  Prng retry_prng_;  // Of clients with idempotency keys: by the seed alone, too.
+  Prng retry_prng_;   // Of clients with idempotency keys: by the seed alone, too.
+  Prng stream_prng_;  // Of key streams.
+  KeystreamWatch keystream_watch_;
+  std::vector<KeystreamDemand> keystreams_;
   Instant now_ = {Duration::Seconds(1).ns};
   std::priority_queue<Event, std::vector<Event>, Later> events_;
   std::vector<Action> actions_;

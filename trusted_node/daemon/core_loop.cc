@@ -66,6 +66,10 @@ void CoreLoop::Fetch(FetchRequest request, KeysDone done) {
   PostRequest({FetchAsked{0, std::move(request)}, std::move(done)});
 }
 
+void CoreLoop::Keystream(KeystreamRequest request, KeystreamDone done) {
+  PostRequest({KeystreamAsked{0, std::move(request)}, std::move(done)});
+}
+
 void CoreLoop::Cancel(uint64_t call) {
   {
     MutexLock lock(mu_);
@@ -172,6 +176,7 @@ void CoreLoop::Refuse(Callback callback, Refusal::Kind kind, const char* text) {
                  [](std::monostate) {},
                  [&](StatusDone& done) { done(refusal()); },
                  [&](KeysDone& done) { done(refusal()); },
+                 [&](KeystreamDone& done) { done(refusal()); },
                  [&](TakenDone& done) { done(absl::UnavailableError(text)); },
                  [](Processed& done) { done(); },
                  [](Query&) {},
@@ -289,7 +294,8 @@ void CoreLoop::Handle(Item item) {
   Processed processed;
   if (Processed* given = std::get_if<Processed>(&item.callback)) processed = std::move(*given);
   const bool is_request = std::holds_alternative<StatusDone>(item.callback) ||
-                          std::holds_alternative<KeysDone>(item.callback);
+                          std::holds_alternative<KeysDone>(item.callback) ||
+                          std::holds_alternative<KeystreamDone>(item.callback);
   const bool may_drop = std::holds_alternative<PeerMessage>(*item.input) ||
                         std::holds_alternative<TakenDone>(item.callback) || is_request;
   if (may_drop && gate_.full()) {
@@ -342,6 +348,10 @@ void CoreLoop::Dispatch(Output output) {
           [&](KeysAnswered& m) {
             ++answered_;
             std::get<KeysDone>(TakePending(m.token))(std::move(m.outcome));
+          },
+          [&](KeystreamAnswered& m) {
+            ++answered_;
+            std::get<KeystreamDone>(TakePending(m.token))(std::move(m.outcome));
           },
           [&](AlarmRaised& m) {
             if (options_.on_alarm) options_.on_alarm(m);

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "kms/base/mutex.h"
 #include "kms/core/delivery/request.h"
+#include "kms/core/keystream/request.h"
 #include "trusted_node/core/node/node.h"
 #include "trusted_node/core/node/port.h"
 
@@ -61,7 +62,7 @@ struct CoreLoopOptions {
 //
 // Thread-safe but for Start, Stop and the destructor, which one thread calls. Callers must be gone
 // when Stop returns: what they ask later is not answered.
-class CoreLoop final : public DeliveryPort, public NodePort {
+class CoreLoop final : public DeliveryPort, public NodePort, public KeystreamPort {
  public:
   // All must outlive the loop.
   CoreLoop(CoreMachine& machine, RecordLog& log, PeerPort& peers, CoreLoopOptions options);
@@ -80,6 +81,10 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
   uint64_t NewCall() override { return ++last_call_; }
   void Cancel(uint64_t call) override;
+
+  // KeystreamPort.
+  void Keystream(KeystreamRequest request,
+                 std::function<void(Outcome<KeystreamAnswer>)> done) override;
 
   // NodePort.
   void PeerUp(NodeId peer) override;
@@ -100,10 +105,12 @@ class CoreLoop final : public DeliveryPort, public NodePort {
  private:
   using StatusDone = std::function<void(Outcome<PairStatus>)>;
   using KeysDone = std::function<void(Outcome<KeyContainer>)>;
+  using KeystreamDone = std::function<void(Outcome<KeystreamAnswer>)>;
   using TakenDone = std::function<void(absl::Status)>;  // Of blocks, and of links switched.
   using Processed = std::function<void()>;
   using Query = std::function<void(const CoreMachine&, Instant)>;
-  using Callback = std::variant<std::monostate, StatusDone, KeysDone, TakenDone, Processed, Query>;
+  using Callback = std::variant<std::monostate, StatusDone, KeysDone, KeystreamDone, TakenDone,
+                                Processed, Query>;
   // What a caller wants: an input with the callback of its answer, or a query alone.
   struct Item {
     std::optional<Input> input;

@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "trusted_node/wire/keystream_qos.h"
 #include "trusted_node/wire/kx.h"
 #include "trusted_node/wire/reader.h"
 
@@ -272,7 +273,36 @@ class KxReader : public WireReader {
     return {Get(in.relay()), Node(in.at_node_id(), "at_node_id"),
             EnumUpTo(in.reason(), RefusalReason::kOverloaded, "reason")};
   }
-  std::variant<StreamMessage, RelayRefusal> BodyOf(const pb::RoutedControl& in) {
+  KeystreamNote::Chunk Get(const pb::KeystreamNote::Chunk& in) {
+    return {in.index(), Fixed<16>(in.key_id(), "chunks.key_id"), in.hops()};
+  }
+  KeystreamNote Get(const pb::KeystreamNote& in) {
+    KeystreamNote out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.epoch = in.epoch();
+    out.number = in.number();
+    out.reply_to = in.reply_to();
+    out.ask = in.ask();
+    out.id = Fixed<16>(in.key_stream_id(), "key_stream_id");
+    out.first = Sae(in.first_sae_id(), "first_sae_id");
+    out.second = Sae(in.second_sae_id(), "second_sae_id");
+    out.qos = QosOf(in.qos(), *this);
+    if (in.gone() != pb::KeystreamNote::GONE_UNSPECIFIED) {
+      out.gone = EnumUpTo(in.gone(), KeystreamGone::kRefused, "gone");
+    }
+    out.opened = in.opened();
+    out.closed = in.closed();
+    out.next_index = in.next_index();
+    out.settled_below = in.settled_below();
+    out.want_below = in.want_below();
+    out.limit_below = in.limit_below();
+    out.conflict = in.conflict();
+    out.chunks = GetAll<KeystreamNote::Chunk>(in.chunks(), kKeystreamChunksPerNote, "chunks");
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
+  ControlBody BodyOf(const pb::RoutedControl& in) {
     switch (in.body_case()) {
       case pb::RoutedControl::kSourceHello:
         return StreamMessage(Get(in.source_hello()));
@@ -296,6 +326,8 @@ class KxReader : public WireReader {
         return StreamMessage(Get(in.supply_cancel()));
       case pb::RoutedControl::kSupplyAnswer:
         return StreamMessage(Get(in.supply_answer()));
+      case pb::RoutedControl::kKeystreamNote:
+        return Get(in.keystream_note());
       case pb::RoutedControl::kRelayRefusal:
         return Get(in.relay_refusal());
       case pb::RoutedControl::BODY_NOT_SET:

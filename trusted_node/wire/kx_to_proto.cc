@@ -2,6 +2,7 @@
 #include <string>
 
 #include "kms/base/overload.h"
+#include "trusted_node/wire/keystream_qos.h"
 #include "trusted_node/wire/kx.h"
 #include "trusted_node/wire/reader.h"
 
@@ -250,6 +251,35 @@ void Put(const RelayRefusal& in, pb::RoutedControl* control) {
   Put(in.relay, out->mutable_relay());
   out->set_at_node_id(in.at.value);
   out->set_reason(static_cast<pb::RelayRefusal::Reason>(in.reason));
+}
+void Put(const KeystreamNote& in, pb::RoutedControl* control) {
+  pb::KeystreamNote* out = control->mutable_keystream_note();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_epoch(in.epoch);
+  out->set_number(in.number);
+  out->set_reply_to(in.reply_to);
+  out->set_ask(in.ask);
+  out->set_key_stream_id(Text(in.id));
+  out->set_first_sae_id(in.first.value);
+  out->set_second_sae_id(in.second.value);
+  PutQos(in.qos, out->mutable_qos());
+  if (in.gone) out->set_gone(static_cast<pb::KeystreamNote::Gone>(*in.gone));
+  out->set_opened(in.opened);
+  out->set_closed(in.closed);
+  out->set_next_index(in.next_index);
+  out->set_settled_below(in.settled_below);
+  out->set_want_below(in.want_below);
+  out->set_limit_below(in.limit_below);
+  out->set_conflict(in.conflict);
+  for (const KeystreamNote::Chunk& chunk : in.chunks) {
+    pb::KeystreamNote::Chunk* to = out->add_chunks();
+    to->set_index(chunk.index);
+    to->set_key_id(Text(chunk.key_id));
+    to->set_hops(chunk.hops);
+  }
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
 }
 void Put(const StreamMessage& in, pb::RoutedControl* control) {
   std::visit([&](const auto& message) { Put(message, control); }, in);

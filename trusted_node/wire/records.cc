@@ -6,92 +6,18 @@
 #include "keyhop/record/v1/record.pb.h"
 #include "kms/base/check.h"
 #include "kms/base/overload.h"
+#include "trusted_node/wire/keystream_qos.h"
 #include "trusted_node/wire/reader.h"
+#include "trusted_node/wire/record_keys.h"
 
 namespace keyhop {
 namespace {
 
 namespace pb = record::v1;
 
-// ---- Keys.
-
-class Key {
- public:
-  explicit Key(absl::string_view machine) : text_(machine) {}
-  Key& Id(absl::string_view id) {
-    KEYHOP_CHECK(id.size() <= 0xffff, "IDs are bounded");
-    Number(id.size(), 2);
-    text_.append(id.data(), id.size());
-    return *this;
-  }
-  Key& Kind(absl::string_view kind) {
-    absl::StrAppend(&text_, kind);
-    return *this;
-  }
-  Key& U32(uint32_t value) { return Number(value, 4); }
-  Key& U64(uint64_t value) { return Number(value, 8); }
-  Key& At(const StreamAddress& at) { return U64(at.epoch).U64(at.offset); }
-  Key& Book(const BookId& book) { return U32(book.module_pair).U64(book.run); }
-  std::string Take() { return std::move(text_); }
-
- private:
-  Key& Number(uint64_t value, int size) {
-    for (int i = size - 1; i >= 0; --i) text_.push_back(static_cast<char>(value >> (8 * i)));
-    return *this;
-  }
-  std::string text_;
-};
-
-Key LinkKey(const LinkId& link) { return std::move(Key("link/").Id(link.value)); }
-Key StreamKey(const StreamId& stream) {
-  return std::move(Key("stream/").Id(stream.source.value).Id(stream.destination.value));
-}
-
-std::string KeyOf(const NodeRecord&) { return "node/start"; }
-std::string KeyOf(const RoutingRecord&) { return "node/routing"; }
-std::string KeyOf(const SaeSuspendedRecord& r) { return Key("suspended/").Id(r.sae.value).Take(); }
-std::string KeyOf(const LinkDownRecord& r) { return LinkKey(r.link).Kind("/down").Take(); }
-std::string KeyOf(const RunTimeRecord&) { return "node/run-time"; }
-std::string KeyOf(const IdempotencyRecord& r) {
-  return Key("idempotency/").Id(r.caller.value).Kind("/").Id(r.key).Take();
-}
-std::string KeyOf(const DirectoryRecord& r) { return Key("sae/").Id(r.sae.value).Take(); }
-std::string KeyOf(const LinkRecord& r) { return LinkKey(r.link).Kind("/end").Take(); }
-std::string KeyOf(const BookRecord& r) {
-  return LinkKey(r.link).Kind("/book/").Book(r.book).Take();
-}
-std::string KeyOf(const PadRecord& r) {
-  return LinkKey(r.link).Kind("/pad/").Book(r.book).U64(r.block).Take();
-}
-std::string KeyOf(const SourceRecord& r) { return StreamKey(r.stream).Kind("/source").Take(); }
-std::string KeyOf(const EpochRecord& r) {
-  return StreamKey(r.stream)
-      .Kind(r.at_source ? "/source-epoch/" : "/destination-epoch/")
-      .U64(r.number)
-      .Take();
-}
-std::string KeyOf(const SourceSegmentRecord& r) {
-  return StreamKey(r.stream).Kind("/segment/").At(r.at).Take();
-}
-std::string KeyOf(const DestinationRecord& r) {
-  return StreamKey(r.stream).Kind("/destination").Take();
-}
-std::string KeyOf(const UnitBodyRecord& r) {
-  return StreamKey(r.stream).Kind("/unit/").At(r.at).Take();
-}
-std::string KeyOf(const UnitStateRecord& r) {
-  return StreamKey(r.stream).Kind("/unit-state/").At(r.at).Take();
-}
-std::string Bytes(const KeyId& id) { return std::string(id.begin(), id.end()); }
-std::string KeyOf(const SupplyKeyRecord& r) {
-  return StreamKey(r.stream).Kind("/supply-key/").Kind(Bytes(r.id)).Take();
-}
-std::string KeyOf(const SupplyRecord& r) {
-  return StreamKey(r.stream).Kind("/supply/").Kind(Bytes(r.id)).Take();
-}
-
 // ---- To the store.
 
+std::string Bytes(const KeyId& id) { return std::string(id.begin(), id.end()); }
 template <typename Proto>
 void PutStream(const StreamId& stream, Proto* out) {
   out->set_source_node_id(stream.source.value);
@@ -212,6 +138,30 @@ void Put(const RunTimeRecord& r, pb::Record* record) {
   SetSpan(r.refused_until, record->mutable_run_time()->mutable_refused_until());
 }
 
+void Put(const KeystreamRecord& r, pb::Record* record) {
+  pb::KeystreamRecord* out = record->mutable_keystream();
+  out->set_key_stream_id(Bytes(r.id));
+  out->set_first_sae_id(r.saes[0].value);
+  out->set_second_sae_id(r.saes[1].value);
+  out->set_first_opened(r.opened[0]);
+  out->set_second_opened(r.opened[1]);
+  out->set_first_closed(r.closed[0]);
+  out->set_second_closed(r.closed[1]);
+  PutQos(r.qos, out->mutable_qos());
+  out->set_next_index(r.next_index);
+  out->set_settled_below(r.settled_below);
+}
+void Put(const KeystreamChunkRecord& r, pb::Record* record) {
+  pb::KeystreamChunkRecord* out = record->mutable_keystream_chunk();
+  out->set_key_stream_id(Bytes(r.id));
+  out->set_index(r.index);
+  out->set_key_id(Bytes(r.key_id));
+  out->set_hops(r.hops);
+  out->set_first_taken(r.taken[0]);
+  out->set_second_taken(r.taken[1]);
+  SetSpan(r.life_left, out->mutable_life_left());
+}
+
 // The secret part; null for kinds that have none, and for a record that erases itself.
 const SecretBytes* SecretOf(const std::optional<SecretBytes>& secret) {
   return secret.has_value() ? &*secret : nullptr;
@@ -240,7 +190,10 @@ inline constexpr bool kHasSecret = requires(R r) {
 
 template <typename R>
 inline constexpr uint32_t kFormatOf =
-    std::is_same_v<R, SupplyKeyRecord> || std::is_same_v<R, SupplyRecord> ? 2 : 1;
+    std::is_same_v<R, SupplyKeyRecord> || std::is_same_v<R, SupplyRecord> ||
+            std::is_same_v<R, KeystreamRecord> || std::is_same_v<R, KeystreamChunkRecord>
+        ? 2
+        : 1;
 
 template <typename R>
 StoredRecord Stored(const R& r) {
@@ -365,6 +318,27 @@ class RecordReader : public WireReader {
     out.answer = TakeSecret("idempotency");
     return out;
   }
+  Record Get(const pb::KeystreamRecord& in) {
+    KeystreamRecord out;
+    out.id = Fixed<16>(in.key_stream_id(), "key_stream_id");
+    out.saes = {Sae(in.first_sae_id(), "first_sae_id"), Sae(in.second_sae_id(), "second_sae_id")};
+    out.opened = {in.first_opened(), in.second_opened()};
+    out.closed = {in.first_closed(), in.second_closed()};
+    out.qos = QosOf(in.qos(), *this);
+    out.next_index = in.next_index();
+    out.settled_below = in.settled_below();
+    return out;
+  }
+  Record Get(const pb::KeystreamChunkRecord& in) {
+    KeystreamChunkRecord out;
+    out.id = Fixed<16>(in.key_stream_id(), "key_stream_id");
+    out.index = in.index();
+    out.key_id = Fixed<16>(in.key_id(), "key_id");
+    out.hops = in.hops();
+    out.taken = {in.first_taken(), in.second_taken()};
+    out.life_left = Span(in.life_left(), "life_left");
+    return out;
+  }
   Record Get(const pb::Record& in) {
     switch (in.body_case()) {
       case pb::Record::kNode:
@@ -407,6 +381,10 @@ class RecordReader : public WireReader {
                              RunTime(in.run_time().refused_until(), "refused_until")};
       case pb::Record::kSaeSuspended:
         return SaeSuspendedRecord{Sae(in.sae_suspended().sae_id(), "sae_id")};
+      case pb::Record::kKeystream:
+        return Get(in.keystream());
+      case pb::Record::kKeystreamChunk:
+        return Get(in.keystream_chunk());
       case pb::Record::BODY_NOT_SET:
         break;
     }

@@ -81,6 +81,11 @@ class StreamDestination {
     return supplies_.StateFor(id, master, slave);
   }
 
+  // Whether the source said this, in the session under way (StreamSource::Authenticate).
+  bool Believes(const Session& session, uint64_t epoch, const ByteWriter& layout, const Mac& mac) {
+    return peer_.known() && session == Session{peer_, own_} && CheckMac(epoch, layout, mac);
+  }
+
   // Burns the unfetched keys of all leases: the strict choice for a start.
   void BurnOpenLeases(StreamOutbox& out);
   // Burns everything here (after a rollback alarm); the source has to open a new epoch.

@@ -121,6 +121,16 @@ class StreamSource {
   // destination.
   uint64_t generation() const { return generation_; }
 
+  // ---- Words of others that use this stream to be believed at the destination.
+  // What such a word names, while the destination hears this end.
+  struct Voice {
+    Session session;
+    uint64_t epoch = 0;
+  };
+  std::optional<Voice> voice() const;
+  // HMAC-SHA-256 under the stream key of the epoch that voice() names.
+  Mac Authenticate(uint64_t epoch, const ByteWriter& layout) const;
+
   // Burns stock and leases and asks for a new epoch (after a rollback alarm).
   void BurnAll(Instant now, StreamOutbox& out);
 

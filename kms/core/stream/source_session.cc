@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kms/base/check.h"
 #include "kms/core/stream/layout.h"
 #include "kms/core/stream/source.h"
 #include "kms/crypto/mac.h"
@@ -157,6 +158,17 @@ bool StreamSource::CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac&
   }
   ++counters_.bad_macs;
   return false;
+}
+
+std::optional<StreamSource::Voice> StreamSource::voice() const {
+  if (!session_open() || !heard_us_ || epochs_.empty()) return std::nullopt;
+  return Voice{session(), epochs_.rbegin()->first};
+}
+
+Mac StreamSource::Authenticate(uint64_t epoch, const ByteWriter& layout) const {
+  const auto it = epochs_.find(epoch);
+  KEYHOP_CHECK(it != epochs_.end(), "an epoch that voice() named");
+  return HmacSha256(it->second.stream_key, layout.bytes());
 }
 
 bool StreamSource::NoteVersion(uint64_t version) {

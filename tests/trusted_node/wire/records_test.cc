@@ -54,6 +54,21 @@ std::vector<Record> OneOfEach() {
   // Longer than any other duration may be.
   out.push_back(RunTimeRecord{Duration::Seconds(2'000'000'000), Duration::Seconds(2'000'000'060)});
   out.push_back(SaeSuspendedRecord{SaeId("sae")});
+  out.push_back(KeystreamRecord{.id = key_id,
+                                .erased = false,
+                                .saes = {SaeId("one"), SaeId("two/\xc3\xa9")},
+                                .opened = {true, false},
+                                .closed = {false, true},
+                                .qos = {1, 2, 3, 4, 5, 6, 7, "application/json"},
+                                .next_index = 101,
+                                .settled_below = 99});
+  out.push_back(KeystreamChunkRecord{.id = key_id,
+                                     .index = 100,
+                                     .erased = false,
+                                     .key_id = {0xee, 1},
+                                     .hops = 2,
+                                     .taken = {true, false},
+                                     .life_left = Duration{2'500'000'003}});
   return out;
 }
 

@@ -152,6 +152,9 @@ inline void FillControl(SampleFiller* filler, kx::v1::RoutedControl* control) {
   if (control->has_supply_answer()) {
     SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_supply_answer());
   }
+  if (control->has_keystream_note()) {
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_keystream_note());
+  }
   if (control->has_version_report()) {
     SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_version_report());
   }

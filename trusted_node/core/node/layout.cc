@@ -48,6 +48,7 @@ ByteWriter LayoutOf(const RoutedControl& c) {
             Lay(w, r.relay);
             w.Text(r.at.value).U8(static_cast<uint8_t>(r.reason));
           },
+          [&](const KeystreamNote& x) { w.Bytes(LayoutOf(x).bytes()).Bytes(x.mac); },
           [&](const StreamMessage& m) {
             std::visit(
                 Overload{

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kms/base/instant.h"
+#include "kms/core/keystream/note.h"
 #include "kms/core/stream/messages.h"
 #include "kms/core/types.h"
 #include "trusted_node/core/link/messages.h"
@@ -60,6 +61,7 @@ struct RelayRefusal {
   RefusalReason reason = RefusalReason::kNoPad;
 };
 
+using ControlBody = std::variant<StreamMessage, RelayRefusal, KeystreamNote>;
 // Control between KMs that need not be neighbours; each hop authenticates it anew (HMAC under the
 // link key over layout.h's layout) and passes it on.
 struct RoutedControl {
@@ -67,7 +69,7 @@ struct RoutedControl {
   NodeId from;
   NodeId to;
   uint8_t hop_limit = 0;
-  std::variant<StreamMessage, RelayRefusal> body;
+  ControlBody body;
   Mac mac = {};
 };
 

@@ -75,6 +75,8 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::set<LinkId> down;
   std::vector<IdempotencyRecord> idempotency_records;
   std::optional<RunTimeRecord> run_time;
+  std::vector<KeystreamRecord> keystream_records;
+  std::vector<KeystreamChunkRecord> keystream_chunks;
   const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
     if (at_source) {
       of_source[stream.destination].push_back(std::move(record));
@@ -90,6 +92,8 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](LinkDownRecord& r) { down.insert(r.link); },
                    [&](IdempotencyRecord& r) { idempotency_records.push_back(std::move(r)); },
                    [&](RunTimeRecord& r) { run_time = r; },
+                   [&](KeystreamRecord& r) { keystream_records.push_back(std::move(r)); },
+                   [&](KeystreamChunkRecord& r) { keystream_chunks.push_back(r); },
                    [&](SaeSuspendedRecord& r) { suspended.insert(r.sae); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
@@ -135,6 +139,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
     Touch(Machine::kDestination, node);
   }
   idempotency.emplace(config.delivery, std::move(idempotency_records), run_time);
+  keystreams.emplace(config.keystream, std::move(keystream_records), std::move(keystream_chunks));
   neighbour_heard = links.empty();
   routing = std::make_unique<Routing>(config.routing, authority, std::move(directory),
                                       std::move(routing_record));
@@ -200,6 +205,8 @@ void NodeCore::Impl::Start() {
   routing->Start(now, *this);
   idempotency->Start(now);
   Touch(Machine::kIdempotency, NodeId{});
+  keystreams->Start(now, *this);
+  Touch(Machine::kKeystreams, NodeId{});
   adverts_at = now;
   Arm({Machine::kAdverts, NodeId{}}, adverts_at);
   Touch(Machine::kRouting, NodeId{});
@@ -312,26 +319,32 @@ void NodeCore::Impl::On(StatusAsked input) {
 
 void NodeCore::Impl::On(FetchAsked input) {
   if (AnsweredByKey(input.token, input.request)) return;
-  // A pair at home has no other end that would remember more than an old image of the store: the
-  // neighbours do, who hear of each such fetch by the versions of their links.
-  const auto master = FindSae(input.request.master);
-  const bool at_home = master && master->home == config.self;
   WriteSeq after = 0;
-  auto outcome = at_home && !neighbour_heard
-                     ? Refusal{Refusal::Kind::kUnavailable,
-                               "this KME heard no neighbour since it started; retry",
-                               {},
-                               config.delivery.retry_after}
-                     : delivery.Fetch(now, input.request, *this, after);
+  auto outcome = FetchNow(input.request, after);
   if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
     ++counters["fetches_ok"];
     counters["keys_fetched"] += got->keys.size();
-    if (at_home) RaiseLinkVersions();
   } else {
     ++counters["fetches_refused"];
     CountRefusal("fetch", std::get<Refusal>(outcome));
   }
   AnswerKeys(input.token, std::move(outcome), after);
+}
+
+Outcome<KeyContainer> NodeCore::Impl::FetchNow(const FetchRequest& request, WriteSeq& after) {
+  // A pair at home has no other end that would remember more than an old image of the store: the
+  // neighbours do, who hear of each such fetch by the versions of their links.
+  const auto master = FindSae(request.master);
+  const bool at_home = master && master->home == config.self;
+  if (at_home && !neighbour_heard) {
+    return Refusal{Refusal::Kind::kUnavailable,
+                   "this KME heard no neighbour since it started; retry",
+                   {},
+                   config.delivery.retry_after};
+  }
+  auto outcome = delivery.Fetch(now, request, *this, after);
+  if (at_home && std::holds_alternative<KeyContainer>(outcome)) RaiseLinkVersions();
+  return outcome;
 }
 
 void NodeCore::Impl::On(DeadlineReached) {
@@ -373,6 +386,9 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
     case Machine::kIdempotency:
       idempotency->OnTick(now, *this);
       return;
+    case Machine::kKeystreams:
+      keystreams->OnTick(now, *this);
+      return;
   }
 }
 
@@ -409,6 +425,7 @@ void NodeCore::Impl::Finish() {
       Refill(node, entry);
     }
     if (!stirred.empty() || touched.contains({Machine::kMulticasts, NodeId{}})) ServeMulticasts();
+    if (!stirred.empty() && keystreams->size() > 0) keystreams->OnKey(now, *this);
     const std::set<TimerKey> done = std::exchange(touched, {});
     for (const TimerKey& key : done) {
       Account(key);
@@ -452,6 +469,8 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
       return MulticastDeadline();
     case Machine::kIdempotency:
       return idempotency->NextDeadline();
+    case Machine::kKeystreams:
+      return keystreams->NextDeadline();
   }
   return std::nullopt;
 }

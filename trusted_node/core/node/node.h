@@ -18,6 +18,9 @@
 #include "kms/core/delivery/idempotency.h"
 #include "kms/core/delivery/request.h"
 #include "kms/core/gate.h"
+#include "kms/core/keystream/config.h"
+#include "kms/core/keystream/records.h"
+#include "kms/core/keystream/request.h"
 #include "kms/core/stream/config.h"
 #include "kms/core/stream/records.h"
 #include "kms/crypto/entropy.h"
@@ -41,9 +44,9 @@ struct SaeSuspendedRecord {
   SaeId sae;
   bool erased = false;
 };
-using Record =
-    std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord, RoutingRecord,
-                 LinkDownRecord, SaeSuspendedRecord, IdempotencyRecord, RunTimeRecord>;
+using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
+                            RoutingRecord, LinkDownRecord, SaeSuspendedRecord, IdempotencyRecord,
+                            RunTimeRecord, KeystreamRecord, KeystreamChunkRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.
@@ -81,6 +84,10 @@ struct FetchAsked {
   uint64_t token = 0;
   FetchRequest request;
 };
+struct KeystreamAsked {  // ETSI GS QKD 004.
+  uint64_t token = 0;
+  KeystreamRequest request;
+};
 struct DeadlineReached {};
 struct SaeSwitched {   // Admin: an operator suspends an SAE of this node, or takes it back.
   uint64_t token = 0;  // Comes back in SwitchDone.
@@ -97,7 +104,7 @@ struct CallCancelled {  // Nobody waits for the answer to this call any more.
 };
 using Input = std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected,
                            PeerMessage, StatusAsked, DrawAsked, FetchAsked, DeadlineReached,
-                           LinkSwitched, SaeSwitched, CallCancelled>;
+                           LinkSwitched, SaeSwitched, CallCancelled, KeystreamAsked>;
 
 // ---- Outputs.
 struct SendToPeer {
@@ -116,6 +123,10 @@ struct KeysAnswered {  // To a draw or a fetch.
   uint64_t token = 0;
   Outcome<KeyContainer> outcome;
 };
+struct KeystreamAnswered {
+  uint64_t token = 0;
+  Outcome<KeystreamAnswer> outcome;
+};
 struct AlarmRaised {
   std::string kind;  // A short word: "rollback", "failed_tags", "second_claim".
   std::string text;
@@ -124,8 +135,8 @@ struct SwitchDone {  // Of a link or an SAE. Durable; NOT_FOUND: no such one her
   uint64_t token = 0;
   absl::Status status;
 };
-using Output =
-    std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised, SwitchDone>;
+using Output = std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised,
+                            SwitchDone, KeystreamAnswered>;
 using Effects = StepEffects<Record, Output>;
 using NodeGate = OutputGate<Record, Output>;
 
@@ -146,6 +157,7 @@ struct NodeConfig {
   RoutingConfig routing;
   StreamConfig stream;
   DeliveryConfig delivery;
+  KeystreamConfig keystream;
   PoolConfig pool;
   uint32_t streams_max = 4096;
   // One memory budget, in bytes, for all open leases, of pads and of streams. Once it is used up a

@@ -14,6 +14,7 @@
 
 #include "kms/core/delivery/delivery.h"
 #include "kms/core/delivery/multicast.h"
+#include "kms/core/keystream/keystreams.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
@@ -30,8 +31,11 @@ inline constexpr Duration kAskAgain = Duration::Seconds(1);
 // wait, node_multicast.cc those with additional slaves, node_keyed.cc repeats answers under
 // idempotency keys, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves
 // segments and control, node_queue.cc keeps frames that wait for pads, node_rollback.cc
-// burns what an old image brought, node_status.cc tells.
-struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public IdempotencyOutbox {
+// burns what an old image brought, node_keystreams.cc serves ETSI GS QKD 004, node_status.cc tells.
+struct NodeCore::Impl : public DeliveryContext,
+                        public RoutingOutbox,
+                        public IdempotencyOutbox,
+                        public KeystreamContext {
   // A frame of another source that waits for pads of its next link.
   struct WaitingFrame {
     RelayFrame frame;
@@ -127,7 +131,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     kSource,
     kDestination,
     kMulticasts,
-    kIdempotency
+    kIdempotency,
+    kKeystreams
   };
   using TimerKey = std::pair<Machine, NodeId>;
 
@@ -160,6 +165,23 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   WriteSeq Write(IdempotencyRecord record) override { return Write(Record(std::move(record))); }
   WriteSeq Write(RunTimeRecord record) override { return Write(Record(record)); }
 
+  // KeystreamContext (node_keystreams.cc).
+  std::optional<NodeId> HomeOf(const SaeId& sae) const override;
+  bool MayAct(const SaeId& sae) const override;
+  bool Reachable(const NodeId& home) const override;
+  uint64_t FreeRateTo(const NodeId& home,
+                      const std::map<NodeId, uint64_t>& reserved) const override;
+  uint32_t HopsTo(const NodeId& home) const override;
+  KeyId NewId() override;
+  bool BeginDraw(uint64_t ticket, const SaeId& master, const SaeId& slave, uint32_t number,
+                 uint32_t bytes) override;
+  Outcome<SecretBytes> Take(const SaeId& caller, const SaeId& master, const KeyId& key_id,
+                            WriteSeq& after) override;
+  WriteSeq Write(KeystreamRecord record) override { return Write(Record(std::move(record))); }
+  WriteSeq Write(KeystreamChunkRecord record) override { return Write(Record(record)); }
+  void Say(const NodeId& peer, KeystreamNote note, WriteSeq after) override;
+  void Answer(uint64_t token, Outcome<KeystreamAnswer> outcome, WriteSeq after) override;
+
   // node.cc
   absl::Status Recover(std::vector<Record> recovered);
   WriteSeq Write(Record record);
@@ -178,6 +200,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void On(LinkSwitched input);
   void On(SaeSwitched input);
   void On(CallCancelled input);
+  void On(KeystreamAsked input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
@@ -221,6 +244,15 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   // Every answer with keys, or instead of keys, leaves by this.
   void AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
 
+  // node_keystreams.cc
+  void TakeNote(const KeystreamNote& note);
+  // Whether it was the answer to a draw of a key stream, which then has it.
+  bool TookDraw(const Multicasts::Answer& answer);
+  // What the next draw for a key stream takes from this home's pair, or something where such a
+  // stream needs no more than to be open.
+  uint64_t KeystreamNeed(const NodeId& home) const;
+  Outcome<KeyContainer> FetchNow(const FetchRequest& request, WriteSeq& after);
+
   // node_limits.cc
   void BurnOpenLeases();
   // Counts a machine's leases against the budget again.
@@ -249,11 +281,10 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void WakeFirst(LinkEntry& link);
 
   // node_relay.cc
-  void SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,
-                   WriteSeq after);
+  void SendControl(const NodeId& to, ControlBody body, WriteSeq after);
   void OnControl(const NodeId& from, RoutedControl control);
   void Pass(RoutedControl control, WriteSeq after);
-  void TakeControl(std::variant<StreamMessage, RelayRefusal> body);
+  void TakeControl(ControlBody body);
   void OnFrame(const NodeId& from, RelayFrame frame);
   void ForwardFrame(RelayFrame frame, const SecretBytes& payload);
   bool SendOn(const NodeId& next, LinkEntry& link, RelayFrame& frame, const SecretBytes& payload);
@@ -300,6 +331,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   std::map<std::string, uint64_t> counters;
   size_t draws_waiting = 0;                     // At all sources, those with additional slaves too.
   std::optional<IdempotencyTable> idempotency;  // Made by Recover.
+  std::optional<Keystreams> keystreams;         // Made by Recover.
   bool neighbour_heard = false;                 // In this start; or there is no link.
   uint64_t leased_bytes = 0;
   bool leases_scarce = false;
@@ -313,7 +345,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   bool rollback_found = false;
   std::set<NodeId> rollback_links;  // That found it.
   std::set<TimerKey> touched;
-  std::deque<std::variant<StreamMessage, RelayRefusal>> to_self;
+  std::deque<ControlBody> to_self;
   std::deque<Segment> segments_to_self;
 
   std::set<std::pair<Instant, TimerKey>> timers;

@@ -65,6 +65,7 @@ void NodeCore::Impl::ServeMulticasts() {
 
 void NodeCore::Impl::AnswerMulticasts() {
   for (Multicasts::Answer& answer : multicasts.TakeAnswers()) {
+    if (TookDraw(answer)) continue;
     const bool delivered = std::holds_alternative<KeyContainer>(answer.outcome);
     ++counters[delivered ? "multicasts_delivered" : "multicasts_given_up"];
     AnswerDraw(answer.token, std::move(answer.outcome), answer.after);

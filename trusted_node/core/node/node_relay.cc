@@ -117,7 +117,7 @@ uint64_t NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) 
   }
   // Half of a target is leased ahead; and twice that, since a key does not go over the end of a run
   // of bytes that touch.
-  uint64_t need = MulticastNeed(home);
+  uint64_t need = std::max(MulticastNeed(home), KeystreamNeed(home));
   if (!entry.waiting.empty()) need = std::max(need, entry.waiting.front().need_bytes);
   if (now < entry.asked_until) need = std::max(need, entry.asked_bytes);
   return std::max(target, 4 * need);
@@ -328,8 +328,7 @@ void NodeCore::Impl::DeliverSegment(Segment segment) {
 
 // ---- Control.
 
-void NodeCore::Impl::SendControl(const NodeId& to, std::variant<StreamMessage, RelayRefusal> body,
-                                 WriteSeq after) {
+void NodeCore::Impl::SendControl(const NodeId& to, ControlBody body, WriteSeq after) {
   if (to == config.self) {
     to_self.push_back(std::move(body));
     return;
@@ -375,7 +374,8 @@ void NodeCore::Impl::OnControl(const NodeId& from, RoutedControl control) {
   Pass(std::move(control), 0);
 }
 
-void NodeCore::Impl::TakeControl(std::variant<StreamMessage, RelayRefusal> body) {
+void NodeCore::Impl::TakeControl(ControlBody body) {
+  if (const auto* note = std::get_if<KeystreamNote>(&body)) return TakeNote(*note);
   if (const auto* refusal = std::get_if<RelayRefusal>(&body)) {
     ++counters[absl::StrCat("relays_lost_", NameOf(refusal->reason))];
     if (refusal->relay.source != config.self || refusal->relay.incarnation != own) return;

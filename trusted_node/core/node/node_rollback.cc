@@ -49,6 +49,8 @@ void NodeCore::Impl::BurnAfterRollback() {
   }
   idempotency->BurnAll(now, *this);
   Touch(Machine::kIdempotency, NodeId{});
+  keystreams->DropAll(now, *this);
+  Touch(Machine::kKeystreams, NodeId{});
   rollback_found = false;
   rollback_links.clear();
 }

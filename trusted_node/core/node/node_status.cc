@@ -68,6 +68,11 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   snapshot.counters["segments_failed_checks"] = failed_checks;
   snapshot.counters["segments_dropped"] = dropped;
   snapshot.counters["routing_alarms"] = routing->alarms();
+  snapshot.counters["keystreams_open"] = keystreams->size();
+  snapshot.counters["keystream_opens_refused"] = keystreams->counters().refused;
+  snapshot.counters["keystream_chunks_allocated"] = keystreams->counters().allocated;
+  snapshot.counters["keystream_chunks_delivered"] = keystreams->counters().delivered;
+  snapshot.counters["keystream_chunks_expired"] = keystreams->counters().expired;
   snapshot.database = routing->Database();
   return snapshot;
 }

@@ -41,6 +41,8 @@ class NodeWorld {
   uint64_t Draw(const std::string& node, DrawRequest request);
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
   uint64_t Fetch(const std::string& node, FetchRequest request);
+  // ETSI GS QKD 004; its answer is in `streamed`.
+  uint64_t Stream(const std::string& node, KeystreamRequest request);
   uint64_t Switch(const std::string& node, const std::string& link, bool up);
   // The SAE at `home`, by an operator of `node`.
   uint64_t SwitchSae(const std::string& node, const std::string& home, bool active);
@@ -57,6 +59,7 @@ class NodeWorld {
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
   std::map<uint64_t, absl::Status> switched;
+  std::map<uint64_t, Outcome<KeystreamAnswer>> streamed;
   // Whether a message that a node lets out gets through; all do if there is none.
   std::function<bool(const std::string& from, const KxMessage& message)> passes;
   bool alarms_expected = false;
