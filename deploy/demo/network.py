@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 HOST = "127.0.0.1"
-LISTENERS = ["rest", "grpc", "kx", "kq1", "metrics", "admin"]
+LISTENERS = ["rest", "grpc", "kx", "kq1", "metrics", "admin", "etsi004"]
 # Below the ephemeral range, so that no outgoing connection takes a port while its node is down.
 BLOCK = 8  # Ports for each node.
 BLOCKS = range(20000, 32000, BLOCK)
@@ -179,7 +179,7 @@ def describe(topology, run_dir, ports, processes):
                      "key": f"{pki}/operators/demo/operator.key"},
         "nodes": [{"id": node, "rest": address(node, "rest"), "grpc": address(node, "grpc"),
                    "kx": address(node, "kx"), "kq1": address(node, "kq1"),
-                   "admin": address(node, "admin"),
+                   "admin": address(node, "admin"), "etsi004": address(node, "etsi004"),
                    "metrics": f"https://{address(node, 'metrics')}/metrics",
                    "cert": f"{pki}/nodes/{node}/node.crt", "key": f"{pki}/nodes/{node}/node.key"}
                   for node in topology.nodes],

@@ -37,6 +37,12 @@ int Main(int argc, char** argv) {
       return RunKeyGet(options, *node);
     case Command::kKeyFetch:
       return RunKeyFetch(options, *node);
+    case Command::kStreamOpen:
+      return RunStreamOpen(options, *node);
+    case Command::kStreamGet:
+      return RunStreamGet(options, *node);
+    case Command::kStreamClose:
+      return RunStreamClose(options, *node);
     case Command::kPairStatus:
       return RunPairStatus(options, *node);
     default:

@@ -102,6 +102,39 @@ void AddKeyCommands(CLI::App& app, Options& o) {
   }
 }
 
+void AddStreamCommands(CLI::App& app, Options& o) {
+  CLI::App* stream =
+      app.add_subcommand("stream", "Key streams of ETSI GS QKD 004 (SAE's certificate)");
+  stream->require_subcommand(1);
+  stream->fallthrough();
+  CLI::App* open =
+      AddCommand(*stream, o, Command::kStreamOpen, "open",
+                 "Open a stream between two SAEs, of which you are one; prints its ID");
+  open->add_option("SOURCE", o.stream_source, "SAE ID, or a URI that names it")->required();
+  open->add_option("DESTINATION", o.stream_destination, "The same of the other")->required();
+  open->add_option("--id", o.stream_id, "Join this stream, or open it together (waits)")
+      ->type_name("UUID");
+  for (const auto& [name, value, unit, help] :
+       {std::tuple("--chunk", &o.chunk_bytes, "BYTES", "Size of a chunk"),
+        std::tuple("--max-bps", &o.max_bps, "BIT/S", "Pace of deliveries"),
+        std::tuple("--min-bps", &o.min_bps, "BIT/S", "Rate to reserve"),
+        std::tuple("--jitter", &o.jitter_bps, "BIT/S", "How far deliveries may run ahead"),
+        std::tuple("--priority", &o.priority, "N", "The higher, the earlier"),
+        std::tuple("--call-timeout", &o.stream_timeout_ms, "MS", "Timeout of calls"),
+        std::tuple("--ttl", &o.ttl_s, "SECONDS", "Life of chunks that are not read")}) {
+    open->add_option(name, *value, help)->type_name(unit);
+  }
+  open->add_flag("--metadata", o.metadata, "Chunks come with metadata");
+  CLI::App* get = AddCommand(*stream, o, Command::kStreamGet, "get", "Take one chunk, once");
+  CLI::App* close = AddCommand(*stream, o, Command::kStreamClose, "close", "Close your side");
+  for (CLI::App* command : {get, close}) {
+    command->add_option("ID", o.stream_id, "The stream's ID")->required();
+  }
+  get->add_option("INDEX", o.stream_index, "From 0")->required();
+  get->add_option("--metadata-size", o.metadata_size, "Room for metadata; 0: none")
+      ->type_name("BYTES");
+}
+
 void AddOperatorCommands(CLI::App& app, Options& o) {
   CLI::App* status = app.add_subcommand(
       "status", "The node itself (operator), or the keys at hand for SLAVE (SAE)");
@@ -208,6 +241,7 @@ std::variant<Options, int> ParseCommandLine(int argc, char** argv) {
   app.set_help_all_flag("--help-all", "Print this help and that of all commands");
   AddConnection(app, options);
   AddKeyCommands(app, options);
+  AddStreamCommands(app, options);
   AddOperatorCommands(app, options);
   AddLocalCommands(app, options);
   try {

@@ -12,6 +12,9 @@ namespace keyhop::cli {
 enum class Command {
   kKeyGet,
   kKeyFetch,
+  kStreamOpen,
+  kStreamGet,
+  kStreamClose,
   kNodeStatus,
   kPairStatus,
   kNodes,
@@ -41,6 +44,21 @@ struct Options {
   std::vector<std::string> key_ids;
   std::string idempotency_key;
   std::string link;
+
+  // Key streams (ETSI GS QKD 004); 0: no wish.
+  std::string stream_id;
+  std::string stream_source;
+  std::string stream_destination;
+  uint32_t stream_index = 0;
+  uint32_t metadata_size = 0;
+  bool metadata = false;
+  uint32_t chunk_bytes = 0;
+  uint32_t max_bps = 0;
+  uint32_t min_bps = 0;
+  uint32_t jitter_bps = 0;
+  uint32_t priority = 0;
+  uint32_t stream_timeout_ms = 0;
+  uint32_t ttl_s = 0;
 
   std::string pki = ".";  // Folder that make-certs.sh made.
   bool ec_key = false;

@@ -24,6 +24,7 @@
 #include "kms/base/mutex.h"
 #include "kms/base/status_macros.h"
 #include "kms/crypto/os_entropy.h"
+#include "kms/ks004/grpc_keystreams.h"
 #include "kms/storage/rocks_store.h"
 #include "kms/storage/sealed_store.h"
 #include "kms/storage/secret_file.h"
@@ -31,6 +32,7 @@
 #include "trusted_node/admin/admin_service.h"
 #include "trusted_node/daemon/checks.h"
 #include "trusted_node/daemon/core_loop.h"
+#include "trusted_node/daemon/etsi004.h"
 #include "trusted_node/daemon/grpc_reflection.h"
 #include "trusted_node/daemon/grpc_servers.h"
 #include "trusted_node/daemon/https_sites.h"
@@ -119,12 +121,14 @@ struct Daemon::Impl {
   std::unique_ptr<CoreLoop> loop;
   std::unique_ptr<Kq1Server> kq1;
   std::unique_ptr<grpc::Service> delivery_service;
+  std::unique_ptr<grpc::Service> keystream_service;
   std::unique_ptr<grpc::Service> admin_service;
   std::vector<std::unique_ptr<grpc::Service>> reflection_services;
   std::unique_ptr<GrpcServers> node_servers;    // Kx, Kq-1.
   std::unique_ptr<GrpcServers> client_servers;  // Ak, admin.
   std::unique_ptr<RestServer> rest;
-  std::unique_ptr<SkipServer> skip;  // Null: off.
+  std::unique_ptr<SkipServer> skip;          // Null: off.
+  std::unique_ptr<KeystreamServer> etsi004;  // Null: off.
   std::unique_ptr<HttpsSite> metrics;
 };
 
@@ -245,9 +249,11 @@ absl::Status Daemon::Impl::Listen() {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                                static_cast<int>(config.grpc().streams_per_connection_max()));
   };
-  delivery_service = MakeDeliveryGrpcService(*loop, [this](const grpc::ServerContextBase& context) {
+  const GrpcPeerReader sae_of = [this](const grpc::ServerContextBase& context) {
     return peers->PeerSae(*context.auth_context());
-  });
+  };
+  delivery_service = MakeDeliveryGrpcService(*loop, sae_of);
+  keystream_service = MakeKeystreamGrpcService(*loop, sae_of);
   AdminHooks hooks;
   hooks.check_operator = [this](const grpc::ServerContextBase& context) {
     const auto caller = peers->PeerOperator(*context.auth_context());
@@ -288,7 +294,7 @@ absl::Status Daemon::Impl::Listen() {
   // Operators find the admin API at the SAEs' address too: some know no other one of a node.
   GrpcServers::Site ak_site =
       Site("grpc", at.grpc(), {CertificateKind::kSae, CertificateKind::kOperator});
-  ak_site.services = {delivery, admin};
+  ak_site.services = {delivery, {keystream_service.get(), "keyhop.etsi004.v2.KeyStreams"}, admin};
   ak_site.configure = limits;
   GrpcServers::Site admin_site = Site("admin", at.admin(), {CertificateKind::kOperator});
   admin_site.services = {admin};
@@ -356,6 +362,10 @@ absl::Status Daemon::Impl::StartHttps() {
   if (!rest_server.ok()) return At("rest", rest_server.status());
   rest = *std::move(rest_server);
   spdlog::info("rest: listens at {}", at.rest());
+  KEYHOP_ASSIGN_OR_RETURN(
+      etsi004, StartKeystreamServer(
+                   HttpsFor("etsi004", at.etsi004(), config.tls().sae_ca(), CertificateKind::kSae),
+                   window, *loop));
   auto skip_server = StartSkip(
       config,
       HttpsFor("skip", config.skip().listen(), config.tls().sae_ca(), CertificateKind::kSae),
@@ -406,6 +416,7 @@ HttpsSite::Page Daemon::Impl::Metrics() {
   }
   if (rest != nullptr) AddHttpsCounts("rest", rest->counts(), snapshot.counters);
   if (skip != nullptr) AddHttpsCounts("skip", skip->counts(), snapshot.counters);
+  if (etsi004 != nullptr) AddCounts(*etsi004, snapshot);
   HttpsSite::Page page;
   page.text = MetricsText(snapshot, {kVersion, __VERSION__});
   return page;
@@ -419,6 +430,7 @@ void Daemon::Impl::Stop() {
   // Those who ask first, while the core still answers; then the neighbours; then the core.
   if (rest != nullptr) rest->Stop();
   if (skip != nullptr) skip->Stop();
+  if (etsi004 != nullptr) etsi004->Stop();
   if (metrics != nullptr) metrics->Stop();
   if (client_servers != nullptr) client_servers->Stop();
   if (kq1 != nullptr) kq1->Stop();
@@ -429,6 +441,7 @@ void Daemon::Impl::Stop() {
   node_servers.reset();
   rest.reset();
   skip.reset();
+  etsi004.reset();
   metrics.reset();
   if (sealed != nullptr) {
     if (const absl::Status closed = sealed->Close(); !closed.ok()) {
@@ -465,6 +478,7 @@ absl::Status Daemon::ReloadTls() {
   absl::Status status = impl_->rest->ReloadTls();
   status.Update(impl_->metrics->ReloadTls());
   if (impl_->skip != nullptr) status.Update(impl_->skip->ReloadTls());
+  if (impl_->etsi004 != nullptr) status.Update(impl_->etsi004->ReloadTls());
   return status;
 }
 

@@ -61,6 +61,27 @@ StreamConfig StreamOf(const config::v1::Config& config) {
   return out;
 }
 
+KeystreamConfig KeystreamOf(const config::v1::KeyStreams& streams) {
+  KeystreamConfig out;
+  out.streams_max = streams.streams_max();
+  out.streams_per_sae_max = streams.streams_per_sae_max();
+  out.calls_waiting_max = streams.calls_waiting_max();
+  out.chunk_bytes_default = streams.chunk_bytes_default();
+  out.chunk_bytes_max = streams.chunk_bytes_max();
+  out.max_bps_max = streams.max_bps_max();
+  out.priority_max = streams.priority_max();
+  out.timeout_default = FromProto(streams.timeout_default());
+  out.timeout_max = FromProto(streams.timeout_max());
+  out.ttl_default = FromProto(streams.ttl_default());
+  out.ttl_max = FromProto(streams.ttl_max());
+  out.chunks_max = streams.chunks_max();
+  out.ahead_max = streams.ahead_max();
+  out.pending = FromProto(streams.pending());
+  out.idle = FromProto(streams.idle());
+  out.reservable_percent = streams.reservable_percent();
+  return out;
+}
+
 RoutingConfig RoutingOf(const config::v1::Config& config) {
   RoutingConfig out;
   out.self = NodeId(config.node().id());
@@ -102,6 +123,7 @@ absl::StatusOr<NodeConfig> NodeConfigOf(const config::v1::Config& config) {
   out.routing = RoutingOf(config);
   out.stream = StreamOf(config);
   out.delivery = DeliveryOf(config.delivery());
+  out.keystream = KeystreamOf(config.key_streams());
   out.pool = PoolOf(config.pools());
   out.lease_memory_bytes_max = config.lease().memory_bytes_max();
   out.burn_open_leases_on_start = config.lease().burn_open_leases_on_start();
