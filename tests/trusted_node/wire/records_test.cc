@@ -147,8 +147,8 @@ TEST(RecordsTest, EachRecordSaysTheOldestFormatThatHasItsKind) {
     ASSERT_EQ(bytes[0], '\x08');  // Field 1, the format.
     ++formats[static_cast<uint8_t>(bytes[1])];
   }
-  EXPECT_EQ(formats[2], 2);  // The two kinds of supply notices.
-  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 2);
+  EXPECT_EQ(formats[2], 4);  // The two kinds of supply notices, and of key streams.
+  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 4);
 }
 
 TEST(RecordsTest, RefusesAFormatFromTheFuture) {
