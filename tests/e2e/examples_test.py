@@ -4,6 +4,7 @@ In each tunnel traffic flows after three rotations, a wrong key stops it, and th
 brings it back. What an example needs and this machine lacks fails the test.
 """
 import base64
+import contextlib
 import os
 import re
 import secrets
@@ -83,6 +84,65 @@ def rotate(demo, script, of_end, rounds, watch):
             end.wait()
     world.expect(all(end.returncode == 0 for end in ends), f"{os.path.basename(script)}: {said}")
     world.expect(said[1].count("\n") == rounds, f"{rounds} keys: {said[1]}")
+
+
+def openssl_client(at, key_id, key):
+    """What OpenSSL's own client says to the TLS example; True if the example answers it."""
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-connect", at, "-tls1_3", "-psk", key.hex(), "-psk_identity",
+         key_id], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with client:
+        client.stdin.write("hello\n")
+        with contextlib.suppress(BrokenPipeError):
+            client.stdin.flush()
+        answered = any("hello" in line for line in client.stdout)
+        client.kill()
+        with contextlib.suppress(BrokenPipeError):
+            client.stdin.close()
+    return answered
+
+
+def run_tls(demo, work):
+    program = os.path.join(demo.options.bin, "keyhop-example-tls-psk")
+
+    def argv(role, sae, partner, at, *words):
+        own = access(demo, sae)
+        return [program, role, "--partner", partner, "--at", at, "--node", own["grpc"], "--ca",
+                own["ca"], "--cert", own["cert"], "--key", own["key"], *words]
+
+    def call(at):
+        done = subprocess.run(argv("client", MASTER, SLAVE, at, "--rounds", str(ROUNDS)),
+                              capture_output=True, text=True, timeout=60)
+        lines = [line.split(": ") for line in done.stdout.splitlines()]
+        world.expect(done.returncode == 0 and len({line[0] for line in lines}) == ROUNDS
+                     and [line[1] for line in lines] == [f"round {i + 1}" for i in range(ROUNDS)],
+                     f"TLS: {done.stdout} {done.stderr}")
+
+    def wait_for(text):
+        tunnels.wait_until(lambda: text in world.tail(log, 1000), f"{log} does not say: {text}")
+
+    log = os.path.join(work, "tls_server.log")
+    with open(log, "wb") as out:
+        server = subprocess.Popen(argv("server", SLAVE, MASTER, "127.0.0.1:0"), stdout=out,
+                                  stderr=subprocess.STDOUT)
+    with server:
+        try:
+            wait_for("listening on ")
+            at = world.tail(log).split()[-1]
+            call(at)
+            master = world.Rest(demo, MASTER)
+            (key_id, key), = world.keys_of(master.draw(SLAVE, size=256)[1]).items()
+            world.expect(openssl_client(at, key_id, base64.b64decode(key)), "TLS: openssl")
+            # A key is fetched once: a key_ID that is shown again opens nothing.
+            world.expect(not openssl_client(at, key_id, base64.b64decode(key)),
+                         "TLS: a key_ID was used twice")
+            (key_id, key), = world.keys_of(master.draw(SLAVE, size=256)[1]).items()
+            world.expect(not openssl_client(at, key_id, secrets.token_bytes(32)),
+                         "TLS: a wrong key lets data pass")
+            wait_for("handshake: binder does not verify")
+            call(at)
+        finally:
+            server.kill()
 
 
 def run_wireguard(demo, work):
@@ -231,9 +291,10 @@ def test():
         demo.wait_until_up()
         run_curl(demo)
         run_python(demo, options.work)
+        run_tls(demo, options.work)
         run_wireguard(demo, options.work)
         run_ikev2(demo, options.work)
-        print("curl, Python, WireGuard, IKEv2")
+        print("curl, Python, TLS, WireGuard, IKEv2")
 
 
 world.main(test)

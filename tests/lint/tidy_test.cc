@@ -75,7 +75,8 @@ std::vector<Rule>* MakeRules() {
           "nothing: no daemon links the simulators"),
       Ban({"sim/net/"}, {}, Part::kWholeLine, R"(#include [<"](grpc|rocksdb|boost/asio))",
           "the cores alone"),
-      Ban(all, {"kms/base/", "kms/crypto/", "kms/tls/", "kms/ak/", "tests/", "bench/"},
+      Ban(all,
+          {"kms/base/", "kms/crypto/", "kms/tls/", "kms/ak/", "docs/examples/", "tests/", "bench/"},
           Part::kWholeLine, R"(#include <openssl/)", "kms/crypto"),
       // Tools that mislead on our platform.
       Ban(all, {}, Part::kCode,
@@ -174,7 +175,7 @@ std::vector<std::string> Problems(const std::string& path, std::istream& in) {
 TEST(TidyTest, TreeFollowsTheRules) {
   std::vector<std::string> problems;
   int files = 0;
-  for (const char* folder : {"kms", "trusted_node", "sim", "bench", "tests"}) {
+  for (const char* folder : {"kms", "trusted_node", "sim", "bench", "docs", "tests"}) {
     if (!fs::exists(folder)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(folder)) {
       const fs::path& path = entry.path();
