@@ -138,15 +138,19 @@ void World::OnKeystream(size_t number, size_t side, uint64_t life, uint32_t inde
   }
   uint32_t& next = demand.next[side];
   if (!answer.key.empty()) next = std::max(next, index + 1);
-  // What is gone is passed over; what is not there yet is asked for again.
+  // What is not there yet is asked for again; what is gone is passed over: one by one under faults,
+  // to the newest after them, or a reader that lags by more than a chunk's life would never catch
+  // up.
   if (answer.status == KeystreamStatus::kInsufficientKey && index >= next) {
-    next = index < answer.next_index ? index + 1 : static_cast<uint32_t>(answer.next_index);
+    const uint32_t newest = static_cast<uint32_t>(answer.next_index);
+    next = faults_on_ && index < newest ? index + 1 : newest;
   }
 }
 
 bool World::KeystreamsHealed() const {
-  // Copies for masters that read nothing any more can fill a table that small for their life.
-  if (plan_.stream.supplies_max <= 4) return true;
+  // Chunks come by draws with an additional slave: where those need not work again, nor need these.
+  // (Copies for masters that read nothing any more can fill a small table for their life, too.)
+  if (!plan_.heals_multicasts) return true;
   return std::all_of(keystreams_.begin(), keystreams_.end(),
                      [](const KeystreamDemand& d) { return d.healed; });
 }

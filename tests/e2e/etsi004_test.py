@@ -14,6 +14,8 @@ from ks004 import JSON, Binary, Grpc
 
 SOURCE, DESTINATION = "sae-1", "sae-4"  # Two hops apart.
 
+FAR = 100_000  # An index that no stream of these tests comes to.
+
 
 def ends(demo, first, second):
     return tuple(Grpc(demo, sae) if kind == "gRPC" else Binary(demo, sae, kind)
@@ -27,7 +29,16 @@ def established(a, b, **options):
     world.expect(status == wanted and ksid, f"open without an ID: {status}")
     status, _, same = b.open(SOURCE, DESTINATION, ksid=ksid, **options)
     world.expect((status, same) == (0, ksid), f"open by the peer: {status}")
+    wait_until_heard(a, ksid)
     return ksid
+
+
+def wait_until_heard(end, ksid):
+    """This end's KME hears a moment after the peer's own that the peer has called."""
+    deadline = time.monotonic() + world.AGAIN_WITHIN_S
+    while end.get(ksid, FAR)[0] == 3:
+        world.expect(time.monotonic() < deadline, "the peer's call is never heard of")
+        time.sleep(0.02)
 
 
 def good(end, ksid, index, room=0):
@@ -50,7 +61,7 @@ def same_bytes_at_both_ends(demo):
         for end in (a, b):
             status = end.get(ksid, 4)[0]
             world.expect(status == 2, f"{forms}: a chunk read twice: {status}")
-        status = a.get(ksid, 100_000)[0]
+        status = a.get(ksid, FAR)[0]
         world.expect(status == 2, f"{forms}: past the end: {status}")
         world.expect((a.close_stream(ksid), b.close_stream(ksid)) == (0, 0), "close")
 
@@ -158,6 +169,7 @@ def qos_is_granted_or_counter_offered(demo):
         k: v for k, v in offered.items() if k != "mimetype"})
     world.expect(status == 1 and granted["chunk_bytes"] == 2048, f"the offer taken: {status}")
     world.expect(b.open(SOURCE, DESTINATION, ksid=ksid)[0] == 0, "peer")
+    wait_until_heard(a, ksid)
     key = good(a, ksid, 0)
     world.expect(len(key) == 2048 and good(b, ksid, 0) == key, "a chunk of the offered size")
     # Dialect A goes on with a stream that was answered with 7.
@@ -165,6 +177,7 @@ def qos_is_granted_or_counter_offered(demo):
     status, granted, ksid = a.open(SOURCE, DESTINATION, chunk_bytes=1_000_000)
     world.expect(status == 7 and granted["chunk_bytes"] == 2048 and ksid, f"{status} {granted}")
     world.expect(b.open(SOURCE, DESTINATION, ksid=ksid)[0] == 0, "peer")
+    wait_until_heard(a, ksid)
     world.expect(good(a, ksid, 0) == good(b, ksid, 0), "the stream is open all the same")
 
 

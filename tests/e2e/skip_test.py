@@ -192,7 +192,8 @@ def check_off_by_default(test):
     for node in test.demo.world["nodes"]:
         expect("skip" not in test.log(node["id"]), f"{node['id']} speaks of SKIP unasked")
         pid = test.demo.processes[node["id"]]["pid"]
-        expect(listening_sockets(pid) == 6, f"{node['id']} listens at {listening_sockets(pid)}")
+        # REST, gRPC, Kx, Kq-1, metrics, admin and key streams.
+        expect(listening_sockets(pid) == 7, f"{node['id']} listens at {listening_sockets(pid)}")
 
 
 def check_rows(test):
