@@ -52,6 +52,10 @@ class Oracle {
 
   // A node let `message` out towards a neighbour (whatever the network then does to it).
   void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);
+  // An SAE asks for keys, with an idempotency key.
+  void OnAsked(Instant now, const SaeId& caller, const std::string& key) {
+    retries_.OnAsked(now, HomeOf(caller), caller, key);
+  }
   // Keys left a node towards the SAE that asked.
   // `asked`: when the request came in, if that is long ago.
   void OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& keys,

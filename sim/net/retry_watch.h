@@ -31,6 +31,10 @@ class RetryWatch {
   // for it any more.
   void OnImageRestored(size_t node, bool known);
 
+  // `sae` asks `node` for something under `key`: an answer may be as old as the first such request
+  // that was not answered, or answered unheard.
+  void OnAsked(Instant now, size_t node, const SaeId& sae, const std::string& key);
+
   enum class Kind { kFirst, kRepeated, kRepeatedAfterStart, kUncertain };
   struct Finding {
     Kind kind = Kind::kFirst;
@@ -49,15 +53,20 @@ class RetryWatch {
   };
   struct Answer {
     std::vector<KeyId> ids;
-    Duration ran = {};
+    Duration ran = {};    // When it was heard first.
+    Duration asked = {};  // Its window began then at the earliest.
     uint64_t starts = 0;
   };
+  using Name = std::tuple<size_t, SaeId, std::string>;
+  // The earliest that a window of an answer heard now may have begun.
+  Duration AskedFirst(const Name& name, Duration ran);
   Duration RanAt(Instant now, const Life& life) const;
 
   const Duration window_;
   const Duration late_;
   std::map<size_t, Life> lives_;
-  std::map<std::tuple<size_t, SaeId, std::string>, Answer> answers_;
+  std::map<Name, Answer> answers_;
+  std::map<Name, std::vector<Duration>> asked_;  // Since the last new answer.
   std::set<size_t> uncertain_;
 };
 

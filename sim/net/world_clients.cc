@@ -45,6 +45,10 @@ void World::Ask(size_t node, Request request) {
   const uint64_t token = next_token_++;
   std::optional<DrawRequest> draw = request.draw;
   std::optional<FetchRequest> fetch = request.fetch;
+  if (draw && draw->idempotency_key) oracle_.OnAsked(now_, draw->caller, *draw->idempotency_key);
+  if (fetch && fetch->idempotency_key) {
+    oracle_.OnAsked(now_, fetch->caller, *fetch->idempotency_key);
+  }
   if (draw) saboteur_.OnDraw(*draw);
   if (fetch) saboteur_.OnFetch(*fetch);
   host.requests.emplace(token, std::move(request));
