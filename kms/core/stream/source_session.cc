@@ -165,12 +165,6 @@ std::optional<StreamSource::Voice> StreamSource::voice() const {
   return Voice{session(), epochs_.rbegin()->first};
 }
 
-Mac StreamSource::Authenticate(uint64_t epoch, const ByteWriter& layout) const {
-  const auto it = epochs_.find(epoch);
-  KEYHOP_CHECK(it != epochs_.end(), "an epoch that voice() named");
-  return HmacSha256(it->second.stream_key, layout.bytes());
-}
-
 bool StreamSource::NoteVersion(uint64_t version) {
   if (version <= version_seen_) return false;
   version_seen_ = version;
