@@ -66,6 +66,9 @@ std::string KeyOf(const IdempotencyRecord& r) {
   return (Key('i') << r.caller.value << r.key).str();
 }
 std::string KeyOf(const RunTimeRecord&) { return Key('t').str(); }
+std::string KeyOf(const WatchRecord& r) { return (Key('w') << r.sae.value).str(); }
+std::string KeyOf(const WatchChunkRecord& r) { return (Key('c') << r.sae.value << r.first).str(); }
+std::string KeyOf(const AnnouncedRecord& r) { return (Key('a') << r.source.value).str(); }
 
 bool Erases(const PadRecord& r) { return !r.bytes.has_value(); }
 bool Erases(const EpochRecord& r) { return !r.keys.has_value(); }
@@ -78,6 +81,8 @@ bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
 bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
 bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
+bool Erases(const WatchRecord& r) { return r.erased; }
+bool Erases(const WatchChunkRecord& r) { return r.erased; }
 template <typename T>
 bool Erases(const T&) {
   return false;
@@ -105,6 +110,7 @@ template <typename F>
 auto Visit(const Record& record, F f) {
   return std::visit(Overload{[&](const LinkRecordVariant& link) { return std::visit(f, link); },
                              [&](const StreamRecord& stream) { return std::visit(f, stream); },
+                             [&](const AnnounceRecord& record) { return std::visit(f, record); },
                              [&](const auto& other) { return f(other); }},
                     record);
 }

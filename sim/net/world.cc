@@ -101,6 +101,11 @@ RunResult World::Run() {
   for (size_t d = 0; d < plan_.demands.size(); ++d) {
     At(Duration::Millis(prng_.Between(1000, 20'000)), [this, d] { DemandTick(d); });
   }
+  for (size_t s = 0; s < plan_.saes.size(); ++s) {
+    if (!plan_.Watches(s)) continue;
+    watchers_[s];
+    WatchSoon(s, Duration::Millis(prng_.Between(1000, 60'000)));
+  }
   At(plan_.incident_interval_max, [this] { Incident(); });
 
   RunUntil(now_ + plan_.fault_time, [] { return false; });
@@ -116,6 +121,9 @@ RunResult World::Run() {
                                 plan_.saes[pair.slave].id.value + ": " + pair.state);
     }
   }
+  // Without faults every slave hears of every key, or of a gap.
+  RunUntil(now_ + plan_.heal_time_max, [this] { return oracle_.AllAnnounced(); });
+  if (!oracle_.violation()) oracle_.CheckAnnounced();
   if (!oracle_.violation()) oracle_.CheckBurn();
   for (const Host& host : hosts_) {
     if (!host.up()) continue;
@@ -251,7 +259,7 @@ void World::Release(size_t node, Output output) {
   std::visit(
       Overload{[&](SendToPeer& send) { Send(node, send.peer, std::move(send.message)); },
                [&](PadBlockTaken& taken) { OnTaken(node, taken); }, [&](StatusAnswered&) {},
-               [&](SwitchDone&) {},
+               [&](SwitchDone&) {}, [&](WatchAnswered& answer) { OnWatchAnswer(node, answer); },
                [&](KeysAnswered& answer) {
                  auto found = host.requests.extract(answer.token);
                  if (found.empty()) {
@@ -361,6 +369,9 @@ void World::ReallyCrash(size_t node) {
     }
   }
   for (auto& [token, request] : std::exchange(host.requests, {})) request.lost();
+  for (const auto& [token, sae] : std::exchange(host.watches, {})) {
+    WatchSoon(sae, Duration::Millis(prng_.Between(100, 4000)));
+  }
   for (size_t l = 0; l < links_.size(); ++l) {
     if (plan_.links[l].a != node && plan_.links[l].b != node) continue;
     const size_t end = EndOf(l, node);

@@ -78,6 +78,7 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   void Status(StatusRequest request, std::function<void(Outcome<PairStatus>)> done) override;
   void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
   void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
+  void Watch(WatchRequest request, std::function<void(Outcome<WatchAnswer>)> done) override;
   uint64_t NewCall() override { return ++last_call_; }
   void Cancel(uint64_t call) override;
 
@@ -102,8 +103,10 @@ class CoreLoop final : public DeliveryPort, public NodePort {
   using KeysDone = std::function<void(Outcome<KeyContainer>)>;
   using TakenDone = std::function<void(absl::Status)>;  // Of blocks, and of links switched.
   using Processed = std::function<void()>;
+  using WatchDone = std::function<void(Outcome<WatchAnswer>)>;
   using Query = std::function<void(const CoreMachine&, Instant)>;
-  using Callback = std::variant<std::monostate, StatusDone, KeysDone, TakenDone, Processed, Query>;
+  using Callback =
+      std::variant<std::monostate, StatusDone, KeysDone, TakenDone, Processed, Query, WatchDone>;
   // What a caller wants: an input with the callback of its answer, or a query alone.
   struct Item {
     std::optional<Input> input;

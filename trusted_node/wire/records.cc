@@ -90,6 +90,14 @@ std::string KeyOf(const SupplyRecord& r) {
   return StreamKey(r.stream).Kind("/supply/").Kind(Bytes(r.id)).Take();
 }
 
+std::string KeyOf(const WatchRecord& r) {
+  return Key("watch/").Id(r.sae.value).Kind("/list").Take();
+}
+std::string KeyOf(const WatchChunkRecord& r) {
+  return Key("watch/").Id(r.sae.value).Kind("/chunk/").U64(r.first).Take();
+}
+std::string KeyOf(const AnnouncedRecord& r) { return Key("announced/").Id(r.source.value).Take(); }
+
 // ---- To the store.
 
 template <typename Proto>
@@ -212,6 +220,42 @@ void Put(const RunTimeRecord& r, pb::Record* record) {
   SetSpan(r.refused_until, record->mutable_run_time()->mutable_refused_until());
 }
 
+void Put(const Incarnation& life, pb::Life* out) {
+  out->set_counter(life.counter);
+  out->set_random(life.random);
+}
+void Put(const WatchRecord& r, pb::Record* record) {
+  pb::WatchRecord* out = record->mutable_watch();
+  out->set_sae_id(r.sae.value);
+  for (const auto& [source, life] : r.complete) {
+    pb::WatchRecord::Complete* complete = out->add_complete();
+    complete->set_source_node_id(source.value);
+    Put(life, complete->mutable_life());
+  }
+}
+void Put(const WatchChunkRecord& r, pb::Record* record) {
+  pb::WatchChunkRecord* out = record->mutable_watch_chunk();
+  out->set_sae_id(r.sae.value);
+  out->set_first(r.first);
+  out->set_life(r.life);
+  for (const WatchEntry& entry : r.entries) {
+    pb::WatchChunkRecord::Entry* put = out->add_entries();
+    if (entry.gap_at) {
+      put->mutable_gap()->set_source_node_id(entry.gap_at->value);
+      continue;
+    }
+    put->mutable_drawn()->set_key_id(std::string(entry.key_id.begin(), entry.key_id.end()));
+    put->mutable_drawn()->set_master_sae_id(entry.master.value);
+    put->mutable_drawn()->set_size_bits(entry.size_bits);
+  }
+}
+void Put(const AnnouncedRecord& r, pb::Record* record) {
+  pb::AnnouncedRecord* out = record->mutable_announced();
+  out->set_source_node_id(r.source.value);
+  Put(r.life, out->mutable_life());
+  out->set_taken(r.taken);
+}
+
 // The secret part; null for kinds that have none, and for a record that erases itself.
 const SecretBytes* SecretOf(const std::optional<SecretBytes>& secret) {
   return secret.has_value() ? &*secret : nullptr;
@@ -260,6 +304,9 @@ StoredRecord Stored(const R& r) {
   return out;
 }
 StoredRecord Stored(const LinkRecordVariant& r) {
+  return std::visit([](const auto& record) { return Stored(record); }, r);
+}
+StoredRecord Stored(const AnnounceRecord& r) {
   return std::visit([](const auto& record) { return Stored(record); }, r);
 }
 StoredRecord Stored(const StreamRecord& r) {
@@ -365,6 +412,36 @@ class RecordReader : public WireReader {
     out.answer = TakeSecret("idempotency");
     return out;
   }
+  static Incarnation Get(const pb::Life& in) { return {in.counter(), in.random()}; }
+  Record Get(const pb::WatchRecord& in) {
+    WatchRecord out{.sae = Sae(in.sae_id(), "sae_id")};
+    for (const auto& complete : in.complete()) {
+      out.complete[Node(complete.source_node_id(), "source_node_id")] = Get(complete.life());
+    }
+    return AnnounceRecord(std::move(out));
+  }
+  Record Get(const pb::WatchChunkRecord& in) {
+    WatchChunkRecord out{.sae = Sae(in.sae_id(), "sae_id"), .first = in.first()};
+    out.life = in.life();
+    Require(in.entries_size() > 0 && in.first() > 0, "entries", "none, or before the first");
+    for (const auto& entry : in.entries()) {
+      Require(entry.kind_case() != pb::WatchChunkRecord::Entry::KIND_NOT_SET, "kind", "unknown");
+      WatchEntry& got = out.entries.emplace_back();
+      if (entry.has_gap()) {
+        const std::string& source = entry.gap().source_node_id();
+        got.gap_at = source.empty() ? NodeId() : Node(source, "source_node_id");
+      } else {
+        got.key_id = Fixed<16>(entry.drawn().key_id(), "key_id");
+        got.master = Sae(entry.drawn().master_sae_id(), "master_sae_id");
+        got.size_bits = entry.drawn().size_bits();
+      }
+    }
+    return AnnounceRecord(std::move(out));
+  }
+  Record Get(const pb::AnnouncedRecord& in) {
+    return AnnounceRecord(
+        AnnouncedRecord{Node(in.source_node_id(), "source_node_id"), Get(in.life()), in.taken()});
+  }
   Record Get(const pb::Record& in) {
     switch (in.body_case()) {
       case pb::Record::kNode:
@@ -400,6 +477,12 @@ class RecordReader : public WireReader {
         return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
       case pb::Record::kLinkDown:
         return LinkDownRecord{Link(in.link_down().link_id(), "link_id")};
+      case pb::Record::kWatch:
+        return Get(in.watch());
+      case pb::Record::kWatchChunk:
+        return Get(in.watch_chunk());
+      case pb::Record::kAnnounced:
+        return Get(in.announced());
       case pb::Record::kIdempotency:
         return Get(in.idempotency());
       case pb::Record::kRunTime:

@@ -45,6 +45,7 @@ class Multicasts {
 
   struct Answer {
     uint64_t token = 0;
+    DrawRequest request;
     Outcome<KeyContainer> outcome;
     WriteSeq after = 0;  // The keys may leave once this write is durable.
   };
@@ -54,6 +55,7 @@ class Multicasts {
  private:
   struct UnderWay {
     uint64_t token = 0;
+    DrawRequest request;
     KeyContainer keys;
     WriteSeq after = 0;
     Instant until;

@@ -121,6 +121,13 @@ class StreamSource {
   // destination.
   uint64_t generation() const { return generation_; }
 
+  // For messages of this stream that other parts of the node say: the session, and HMACs under the
+  // stream key of `epoch`, which is one that Levels() names or the one before it.
+  bool session_open() const { return peer_.known() && epoch_ready_; }
+  Session session() const { return {own_, peer_}; }
+  Mac Vouch(uint64_t epoch, const ByteWriter& layout) const;
+  bool Vouches(uint64_t epoch, const ByteWriter& layout, const Mac& mac) const;
+
   // Burns stock and leases and asks for a new epoch (after a rollback alarm).
   void BurnAll(Instant now, StreamOutbox& out);
 
@@ -191,8 +198,6 @@ class StreamSource {
   void WantEpoch(Instant now);
   bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
   bool NoteVersion(uint64_t version);
-  bool session_open() const { return peer_.known() && epoch_ready_; }
-  Session session() const { return {own_, peer_}; }
 
   const StreamConfig config_;
   const StreamId stream_;

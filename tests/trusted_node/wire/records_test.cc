@@ -37,6 +37,12 @@ std::vector<Record> OneOfEach() {
       UnitStateRecord{stream, {71, 72}, false, true, 64, {0xff, 0x01}, Duration{1'500'000'001}}));
   const KeyId key_id = {0x0f, 'a', '/', 0xff};
   out.push_back(StreamRecord(SupplyKeyRecord{stream, key_id, Secret(6)}));
+  out.push_back(AnnounceRecord(WatchRecord{SaeId("sae"), false, {{NodeId("a"), {101, 102}}}}));
+  WatchEntry gap;
+  gap.gap_at = NodeId("a");
+  out.push_back(AnnounceRecord(WatchChunkRecord{
+      SaeId("sae"), 111, false, 112, {gap, {std::nullopt, KeyId{1, 2}, SaeId("master"), 256}}}));
+  out.push_back(AnnounceRecord(AnnouncedRecord{NodeId("a"), {121, 122}, 123}));
   out.push_back(StreamRecord(SupplyRecord{stream,
                                           key_id,
                                           false,

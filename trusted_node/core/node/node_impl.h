@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "kms/core/announce/announcer.h"
+#include "kms/core/announce/board.h"
 #include "kms/core/delivery/delivery.h"
 #include "kms/core/delivery/multicast.h"
 #include "kms/core/stream/destination.h"
@@ -27,10 +29,10 @@ inline constexpr Duration kBackoffMax = Duration::Seconds(2);
 inline constexpr Duration kAskAgain = Duration::Seconds(1);
 
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
-// wait, node_multicast.cc those with additional slaves, node_keyed.cc repeats answers under
-// idempotency keys, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves
-// segments and control, node_queue.cc keeps frames that wait for pads, node_rollback.cc
-// burns what an old image brought, node_status.cc tells.
+// wait, node_announce.cc tells who was drawn for, node_multicast.cc those with additional slaves,
+// node_keyed.cc repeats answers under idempotency keys, node_limits.cc holds to the operator's word
+// and the budget, node_relay.cc moves segments and control, node_queue.cc keeps frames that wait
+// for pads, node_rollback.cc burns what an old image brought, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public IdempotencyOutbox {
   // A frame of another source that waits for pads of its next link.
   struct WaitingFrame {
@@ -82,6 +84,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     uint64_t asked_bytes = 0;
     Instant asked_until = {};
     uint64_t leased_bytes = 0;
+    std::optional<Announcer> announcer = {};  // Once the destination wants to know of draws.
   };
   struct RelayUnderWay {
     NodeId destination;
@@ -113,6 +116,18 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     void RollbackFound() override { impl.rollback_found = true; }
     Impl& impl;
   };
+  struct BoardOut final : public BoardOutbox {
+    explicit BoardOut(Impl& node) : impl(node) {}
+    WriteSeq Write(AnnounceRecord record) override { return impl.Write(std::move(record)); }
+    void Send(const NodeId& to, StreamMessage message, WriteSeq after) override {
+      impl.SendControl(to, std::move(message), after);
+    }
+    uint64_t Random() override { return impl.entropy.NextU64(); }
+    void Answer(uint64_t token, Outcome<WatchAnswer> outcome, WriteSeq after) override {
+      impl.Emit(WatchAnswered{token, std::move(outcome)}, after);
+    }
+    Impl& impl;
+  };
   // A draw with additional slaves that waits for all the streams it needs.
   struct WaitingMulticast {
     uint64_t token = 0;
@@ -127,7 +142,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
     kSource,
     kDestination,
     kMulticasts,
-    kIdempotency
+    kIdempotency,
+    kBoard
   };
   using TimerKey = std::pair<Machine, NodeId>;
 
@@ -137,7 +153,8 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
         authority(link_authority),
         delivery(config.delivery),
         multicasts(config.delivery),
-        stream_out(*this) {}
+        stream_out(*this),
+        board_out(*this) {}
 
   // DeliveryContext.
   const NodeId& Self() const override { return config.self; }
@@ -178,6 +195,7 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void On(LinkSwitched input);
   void On(SaeSwitched input);
   void On(CallCancelled input);
+  void On(WatchAsked input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
@@ -188,6 +206,18 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void Arm(const TimerKey& key, std::optional<Instant> at);
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
 
+  // node_announce.cc
+  // What the slaves of a draw that watch are to be told, each at its home.
+  struct News {
+    NodeId home;
+    Announcement drawn;
+  };
+  std::vector<News> NewsOf(const DrawRequest& request, const KeyContainer& keys) const;
+  // Tells it once write `after` is durable, which the master's answer waits for.
+  void Announce(std::vector<News> news, WriteSeq after);
+  // False: the message is about something else.
+  bool TakeAnnouncement(const StreamMessage& message);
+
   // node_draws.cc
   // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
@@ -196,7 +226,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
   // `request`: draw, fetch or status.
   void CountRefusal(const char* request, const Refusal& refusal);
-  void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
+  // To a draw that took keys, or not; the slaves that watch are told of what it took.
+  void AnswerDraw(uint64_t token, const DrawRequest& request, Outcome<KeyContainer> outcome,
+                  WriteSeq after);
   // Answers, in order, the draws that can be served now or whose time is over.
   void ServeWaiting(SourceEntry& entry);
   std::optional<Instant> FirstWaitEnds(const SourceEntry& entry) const;
@@ -218,8 +250,9 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   bool AnsweredByKey(uint64_t token, const DrawRequest& request);
   bool AnsweredByKey(uint64_t token, const FetchRequest& request);
   bool AnsweredByKey(uint64_t token, IdempotencyTable::Request request);
-  // Every answer with keys, or instead of keys, leaves by this.
-  void AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
+  // Every answer with keys, or instead of keys, leaves by this; returns the write that it waits
+  // for.
+  WriteSeq AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
 
   // node_limits.cc
   void BurnOpenLeases();
@@ -286,12 +319,15 @@ struct NodeCore::Impl : public DeliveryContext, public RoutingOutbox, public Ide
   Multicasts multicasts;
   std::deque<WaitingMulticast> multicasts_waiting;
   StreamOut stream_out;
+  BoardOut board_out;
   std::unique_ptr<Routing> routing;
   std::map<NodeId, LinkEntry> links;  // By peer.
   std::map<LinkId, NodeId> peer_of;
   std::map<NodeId, SourceEntry> sources;                              // By destination.
   std::map<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
-  std::map<uint64_t, RelayUnderWay> relays;                           // By RelayId::number.
+  std::unique_ptr<Board> board;              // Of keys drawn for SAEs here.
+  bool anybody_watches = false;              // Some destination said which of its SAEs do.
+  std::map<uint64_t, RelayUnderWay> relays;  // By RelayId::number.
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};

@@ -41,7 +41,12 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
          .last_path = entry.last_path});
   }
   snapshot.leased_bytes = leased_bytes;
+  uint64_t announcements_dropped = 0;
+  for (const auto& [destination, entry] : sources) {
+    if (entry.announcer) announcements_dropped += entry.announcer->dropped();
+  }
   snapshot.counters = counters;
+  snapshot.counters["announcements_dropped"] = announcements_dropped;
   snapshot.counters["stream_acknowledged_bytes"] = acknowledged;
   snapshot.counters["epochs_opened"] = epochs;
   uint64_t failed_checks = 0;

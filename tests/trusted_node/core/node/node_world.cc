@@ -92,24 +92,27 @@ void NodeWorld::Feed(const std::string& node, Input input) {
 }
 
 void NodeWorld::Release(const std::string& node, Output output) {
-  std::visit(Overload{
-                 [&](SendToPeer& m) {
-                   if (std::holds_alternative<RelayFrame>(m.message)) ++frames;
-                   if (passes && !passes(node, m.message)) return;
-                   messages_.push_back({node, m.peer.value, std::move(m.message)});
-                 },
-                 [&](PadBlockTaken& m) { EXPECT_TRUE(m.status.ok()) << m.status; },
-                 [&](KeysAnswered& m) {
-                   EXPECT_TRUE(answers.emplace(m.token, std::move(m.outcome)).second)
-                       << "answered twice";
-                 },
-                 [&](SwitchDone& m) { switched[m.token] = std::move(m.status); },
-                 [&](StatusAnswered& m) { statuses[m.token] = std::get<PairStatus>(m.outcome); },
-                 [&](AlarmRaised& m) {
-                   EXPECT_TRUE(alarms_expected) << node << ": " << m.kind << ": " << m.text;
-                 },
-             },
-             output);
+  std::visit(
+      Overload{
+          [&](SendToPeer& m) {
+            if (std::holds_alternative<RelayFrame>(m.message)) ++frames;
+            if (passes && !passes(node, m.message)) return;
+            messages_.push_back({node, m.peer.value, std::move(m.message)});
+          },
+          [&](PadBlockTaken& m) { EXPECT_TRUE(m.status.ok()) << m.status; },
+          [&](KeysAnswered& m) {
+            EXPECT_TRUE(answers.emplace(m.token, std::move(m.outcome)).second) << "answered twice";
+          },
+          [&](SwitchDone& m) { switched[m.token] = std::move(m.status); },
+          [&](WatchAnswered& m) {
+            EXPECT_TRUE(watched.emplace(m.token, std::move(m.outcome)).second) << "answered twice";
+          },
+          [&](StatusAnswered& m) { statuses[m.token] = std::get<PairStatus>(m.outcome); },
+          [&](AlarmRaised& m) {
+            EXPECT_TRUE(alarms_expected) << node << ": " << m.kind << ": " << m.text;
+          },
+      },
+      output);
 }
 
 void NodeWorld::Settle() {
@@ -179,6 +182,15 @@ uint64_t NodeWorld::Fetch(const std::string& slave, const std::string& master,
 uint64_t NodeWorld::Fetch(const std::string& node, FetchRequest request) {
   const uint64_t token = next_token_++;
   Feed(node, FetchAsked{token, std::move(request)});
+  Settle();
+  return token;
+}
+
+uint64_t NodeWorld::Watch(const std::string& node, std::optional<WatchRequest::Place> seen) {
+  const uint64_t token = next_token_++;
+  WatchRequest request{.caller = SaeOf(node), .seen = seen};
+  request.call = token;
+  Feed(node, WatchAsked{token, std::move(request)});
   Settle();
   return token;
 }

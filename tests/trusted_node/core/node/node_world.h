@@ -39,6 +39,8 @@ class NodeWorld {
   uint64_t Draw(const std::string& master, const std::string& slave, uint64_t number = 1,
                 std::vector<ExtensionParameter> mandatory = {});
   uint64_t Draw(const std::string& node, DrawRequest request);
+  // Asks which keys were drawn for the SAE of `node`; its answer is in `watched` once there is one.
+  uint64_t Watch(const std::string& node, std::optional<WatchRequest::Place> seen = {});
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
   uint64_t Fetch(const std::string& node, FetchRequest request);
   uint64_t Switch(const std::string& node, const std::string& link, bool up);
@@ -53,6 +55,7 @@ class NodeWorld {
   NodeSnapshot Snapshot(const std::string& node) const;
   Instant now() const { return now_; }
   sim::Disk& disk(const std::string& node) { return hosts_.at(node).disk; }
+  std::map<uint64_t, Outcome<WatchAnswer>> watched;
 
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
