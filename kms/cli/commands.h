@@ -10,6 +10,7 @@ namespace keyhop::cli {
 // the exit code.
 int RunKeyGet(const Options& options, const Connection& node);
 int RunKeyFetch(const Options& options, const Connection& node);
+int RunKeyWatch(const Options& options, const Connection& node);
 int RunPairStatus(const Options& options, const Connection& node);
 int RunAdmin(const Options& options, const Connection& node);
 // Without a node.

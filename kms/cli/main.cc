@@ -37,6 +37,8 @@ int Main(int argc, char** argv) {
       return RunKeyGet(options, *node);
     case Command::kKeyFetch:
       return RunKeyFetch(options, *node);
+    case Command::kKeyWatch:
+      return RunKeyWatch(options, *node);
     case Command::kPairStatus:
       return RunPairStatus(options, *node);
     default:

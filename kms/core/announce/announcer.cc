@@ -49,7 +49,9 @@ void Announcer::On(const AnnouncementsTaken& m, const StreamSource& source) {
 
 void Announcer::OnTick(Instant now, const StreamSource& source, StreamOutbox& out) {
   if (!source.session_open() || source.session().second != reporter_) {
-    // The other end started anew, or is about to: its next report says from where to go on.
+    // The other end started anew, or is about to: its next report says from where to go on. Where
+    // this end opens the session anew there is none: what is not confirmed is said again.
+    under_way_ = 0;
     retry_at_.reset();
     return;
   }
