@@ -154,6 +154,66 @@ TEST_F(NodeAnnounceTest, OnlyASaeAtHomeWatchesAndOnlySoManyCalls) {
   EXPECT_FALSE(world_.watched.contains(world_.Watch("c", seen)));
 }
 
+TEST_F(NodeAnnounceTest, AnAdditionalSlaveIsToldAtItsOwnHome) {
+  const WatchRequest::Place first = Begin();
+  world_.Draw("a", "b");  // Makes the pair's stream.
+  world_.Run(kWait);
+  const Told begun = Read(world_.Watch("b"));
+  world_.Run(kWait);
+  const uint64_t token = world_.Draw(
+      "a", {.caller = SaeId("A"), .slave = SaeId("C"), .additional_slaves = {SaeId("B")}});
+  world_.Run(kWait);
+  const std::vector<KeyId> ids = {world_.Keys(token).keys.front().id};
+  EXPECT_THAT(Read(world_.Watch("c", first)).keys, ElementsAreArray(ids));
+  EXPECT_THAT(Read(world_.Watch("b", begun.seen)).keys, ElementsAreArray(ids));
+}
+
+TEST_F(NodeAnnounceTest, ARepeatedAnswerIsNotToldAgain) {
+  const WatchRequest::Place seen = Begin();
+  const DrawRequest draw{.caller = SaeId("A"), .slave = SaeId("C"), .idempotency_key = "k"};
+  const KeyId id = world_.Keys(world_.Draw("a", draw)).keys.front().id;
+  EXPECT_EQ(world_.Keys(world_.Draw("a", draw)).keys.front().id, id);
+  world_.Run(kWait);
+  EXPECT_THAT(Read(world_.Watch("c", seen)).keys, ElementsAre(id));
+}
+
+TEST_F(NodeAnnounceTest, AnSaeThatIsSuspendedIsToldNothingMore) {
+  const WatchRequest::Place seen = Begin();
+  const uint64_t waiting = world_.Watch("c", seen);
+  world_.SwitchSae("c", "c", /*active=*/false);
+  EXPECT_EQ(std::get<Refusal>(world_.watched.at(waiting)).kind, Refusal::Kind::kUnauthorized);
+  const uint64_t asked = world_.Watch("c", seen);
+  EXPECT_EQ(std::get<Refusal>(world_.watched.at(asked)).kind, Refusal::Kind::kUnauthorized);
+  world_.SwitchSae("c", "c", /*active=*/true);
+  const std::vector<KeyId> ids = DrawIds(1);
+  EXPECT_THAT(Read(world_.Watch("c", seen)).keys, ElementsAreArray(ids));
+}
+
+class AnnounceAtHomeTest : public NodeAnnounceTest {
+ protected:
+  AnnounceAtHomeTest()
+      : NodeAnnounceTest([](NodeConfig& config) {
+          if (config.self == NodeId("c")) config.routing.saes.emplace_back("A2");
+        }) {}
+};
+
+TEST_F(AnnounceAtHomeTest, AMasterOfTheSameHomeIsToldOfLikeAnother) {
+  Begin();
+  const DrawRequest draw{.caller = SaeId("A2"), .slave = SaeId("C")};
+  world_.Draw("c", draw);  // Makes the pair's stream.
+  world_.Run(kWait);
+  WatchRequest request{.caller = SaeId("C")};
+  world_.Feed("c", WatchAsked{9000, request});
+  request.seen = std::get<WatchAnswer>(world_.watched.at(9000)).seen;
+  const uint64_t token = world_.Draw("c", draw);
+  world_.Run(kWait);
+  world_.Feed("c", WatchAsked{9001, request});
+  const auto& entries = std::get<WatchAnswer>(world_.watched.at(9001)).entries;
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0].key_id, world_.Keys(token).keys.front().id);
+  EXPECT_EQ(entries[0].master, SaeId("A2"));
+}
+
 class BoundedAnnounceTest : public NodeAnnounceTest {
  protected:
   BoundedAnnounceTest()

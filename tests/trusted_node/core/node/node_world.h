@@ -55,10 +55,10 @@ class NodeWorld {
   NodeSnapshot Snapshot(const std::string& node) const;
   Instant now() const { return now_; }
   sim::Disk& disk(const std::string& node) { return hosts_.at(node).disk; }
-  std::map<uint64_t, Outcome<WatchAnswer>> watched;
 
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
+  std::map<uint64_t, Outcome<WatchAnswer>> watched;
   std::map<uint64_t, absl::Status> switched;
   // Whether a message that a node lets out gets through; all do if there is none.
   std::function<bool(const std::string& from, const KxMessage& message)> passes;
