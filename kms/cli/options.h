@@ -22,6 +22,9 @@ enum class Command {
   kSaeSuspend,
   kSaeResume,
   kLinkUp,
+  kQuotaList,
+  kQuotaSet,
+  kQuotaReset,
   kRotateStoreKey,
   // These ask no node.
   kSaeAdd,
@@ -42,6 +45,11 @@ struct Options {
   std::vector<std::string> key_ids;
   std::string idempotency_key;
   std::string link;
+  std::string slave;  // Of a quota; empty: whoever it is.
+  uint64_t keys_per_second = 0;
+  uint64_t bits_per_second = 0;
+  double burst_s = 10;
+  uint32_t share = 1;
 
   std::string pki = ".";  // Folder that make-certs.sh made.
   bool ec_key = false;

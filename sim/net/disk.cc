@@ -66,6 +66,9 @@ std::string KeyOf(const IdempotencyRecord& r) {
   return (Key('i') << r.caller.value << r.key).str();
 }
 std::string KeyOf(const RunTimeRecord&) { return Key('t').str(); }
+std::string KeyOf(const QuotaRecord& r) {
+  return (Key('q') << r.of.sae.value << r.of.slave.value).str();
+}
 std::string KeyOf(const WatchRecord& r) { return (Key('w') << r.sae.value).str(); }
 std::string KeyOf(const WatchChunkRecord& r) { return (Key('c') << r.sae.value << r.first).str(); }
 std::string KeyOf(const AnnouncedRecord& r) { return (Key('a') << r.source.value).str(); }
@@ -81,6 +84,7 @@ bool Erases(const BookRecord& r) { return r.erased; }
 bool Erases(const LinkDownRecord& r) { return r.erased; }
 bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
 bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
+bool Erases(const QuotaRecord& r) { return r.erased; }
 bool Erases(const WatchRecord& r) { return r.erased; }
 bool Erases(const WatchChunkRecord& r) { return r.erased; }
 template <typename T>

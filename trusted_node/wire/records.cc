@@ -90,6 +90,9 @@ std::string KeyOf(const SupplyRecord& r) {
   return StreamKey(r.stream).Kind("/supply/").Kind(Bytes(r.id)).Take();
 }
 
+std::string KeyOf(const QuotaRecord& r) {
+  return Key("quota/").Id(r.of.sae.value).Kind("/").Id(r.of.slave.value).Take();
+}
 std::string KeyOf(const WatchRecord& r) {
   return Key("watch/").Id(r.sae.value).Kind("/list").Take();
 }
@@ -223,6 +226,15 @@ void Put(const RunTimeRecord& r, pb::Record* record) {
 void Put(const Incarnation& life, pb::Life* out) {
   out->set_counter(life.counter);
   out->set_random(life.random);
+}
+void Put(const QuotaRecord& r, pb::Record* record) {
+  pb::QuotaRecord* out = record->mutable_quota();
+  out->set_sae_id(r.of.sae.value);
+  out->set_slave_sae_id(r.of.slave.value);
+  out->set_keys_per_second(r.quota.keys_per_s);
+  out->set_bits_per_second(r.quota.bits_per_s);
+  SetSpan(r.quota.burst, out->mutable_burst());
+  out->set_share(r.quota.share);
 }
 void Put(const WatchRecord& r, pb::Record* record) {
   pb::WatchRecord* out = record->mutable_watch();
@@ -413,6 +425,15 @@ class RecordReader : public WireReader {
     return out;
   }
   static Incarnation Get(const pb::Life& in) { return {in.counter(), in.random()}; }
+  Record Get(const pb::QuotaRecord& in) {
+    QuotaRecord out;
+    out.of.sae = Sae(in.sae_id(), "sae_id");
+    if (!in.slave_sae_id().empty()) out.of.slave = Sae(in.slave_sae_id(), "slave_sae_id");
+    out.quota = {in.keys_per_second(), in.bits_per_second(), Span(in.burst(), "burst"), in.share()};
+    const absl::Status fits = CheckQuota(out.of, out.quota);
+    Require(fits.ok(), "quota", fits.ok() ? "" : "no quota");
+    return out;
+  }
   Record Get(const pb::WatchRecord& in) {
     WatchRecord out{.sae = Sae(in.sae_id(), "sae_id")};
     for (const auto& complete : in.complete()) {
@@ -477,6 +498,8 @@ class RecordReader : public WireReader {
         return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
       case pb::Record::kLinkDown:
         return LinkDownRecord{Link(in.link_down().link_id(), "link_id")};
+      case pb::Record::kQuota:
+        return Get(in.quota());
       case pb::Record::kWatch:
         return Get(in.watch());
       case pb::Record::kWatchChunk:

@@ -74,6 +74,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::optional<RoutingRecord> routing_record;
   std::set<LinkId> down;
   std::vector<AnnounceRecord> announced;
+  Quotas::Table operators_quotas;
   std::vector<IdempotencyRecord> idempotency_records;
   std::optional<RunTimeRecord> run_time;
   const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
@@ -92,6 +93,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](LinkDownRecord& r) { down.insert(r.link); },
                    [&](IdempotencyRecord& r) { idempotency_records.push_back(std::move(r)); },
                    [&](RunTimeRecord& r) { run_time = r; },
+                   [&](QuotaRecord& r) { operators_quotas[r.of] = r.quota; },
                    [&](SaeSuspendedRecord& r) { suspended.insert(r.sae); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
@@ -136,6 +138,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
         config.stream, StreamId{node, config.self}, own, std::move(records));
     Touch(Machine::kDestination, node);
   }
+  quotas = Quotas(config.quotas, std::move(operators_quotas));
   board = std::make_unique<Board>(config.announce, config.self, std::move(announced));
   idempotency.emplace(config.delivery, std::move(idempotency_records), run_time);
   neighbour_heard = links.empty();
@@ -311,6 +314,7 @@ void NodeCore::Impl::AdvertiseLinks() {
 void NodeCore::Impl::On(StatusAsked input) {
   Outcome<PairStatus> outcome = delivery.Status(now, input.request, *this);
   if (const auto* refusal = std::get_if<Refusal>(&outcome)) CountRefusal("status", *refusal);
+  if (auto* status = std::get_if<PairStatus>(&outcome)) TellQuotas(input.request, *status);
   Emit(StatusAnswered{input.token, std::move(outcome)}, 0);
 }
 

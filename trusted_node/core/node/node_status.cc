@@ -46,6 +46,7 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
     if (entry.announcer) announcements_dropped += entry.announcer->dropped();
   }
   snapshot.counters = counters;
+  snapshot.quotas = quotas.All();
   snapshot.counters["announcements_dropped"] = announcements_dropped;
   snapshot.counters["stream_acknowledged_bytes"] = acknowledged;
   snapshot.counters["epochs_opened"] = epochs;
