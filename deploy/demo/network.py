@@ -9,7 +9,7 @@ import subprocess
 HOST = "127.0.0.1"
 LISTENERS = ["rest", "grpc", "kx", "kq1", "metrics", "admin", "etsi004"]
 # Below the ephemeral range, so that no outgoing connection takes a port while its node is down.
-BLOCK = 8  # Ports for each node.
+BLOCK = 16  # Ports for each node; the last is held, those between are for tests and benchmarks.
 BLOCKS = range(20000, 32000, BLOCK)
 guards = []  # Sockets that hold this process's blocks.
 
