@@ -208,6 +208,7 @@ void Keystreams::MergeNote(Instant now, Stream& stream, const KeystreamNote& not
   const bool news = theirs.opened != note.opened || (note.closed && !theirs.closed) ||
                     (!stream.allocator && stream.qos != note.qos);
   if (note.closed && !theirs.closed) stream.closes_at = now + Duration::Seconds(stream.qos.ttl_s);
+  if (theirs.opened && !note.opened && !stream.closes_at) stream.closes_at = now + config_.pending;
   theirs.opened = note.opened;
   theirs.closed |= note.closed;
   NoteWant(now, stream, stream.peer_want_below, note.want_below);

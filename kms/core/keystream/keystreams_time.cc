@@ -170,10 +170,9 @@ bool Keystreams::ServeOpens(Instant now, Stream& stream, KeystreamContext& conte
     return true;
   });
   if (!undo || !stream.opens.empty()) return true;
-  // The other KME, if it made the stream too, forgets it.
-  Side& mine = stream.sides[stream.sides[0].local ? 0 : 1];
-  mine.opened = false;
-  mine.closed = true;
+  // The other KME forgets it too, or waits for another call here if its own SAE called meanwhile.
+  // It is not closed: under the same ID it may be tried again.
+  stream.sides[stream.sides[0].local ? 0 : 1].opened = false;
   if (!stream.at_home()) context.Say(stream.peer, NoteOf(stream, context), 0);
   return false;
 }
@@ -220,7 +219,8 @@ bool Keystreams::Work(Instant now, Stream& stream, KeystreamContext& context) {
     // The other KME knows: it said that it closed its side, and this side's end was answered.
     if (stream.at_home() || (!stream.unsaid && stream.asked == 0)) return false;
   }
-  if (!stream.at_home() && theirs.closed && !stream.sides[stream.allocator ? 0 : 1].opened) {
+  if (!stream.at_home() && (theirs.closed || !theirs.opened) &&
+      !stream.sides[stream.allocator ? 0 : 1].opened) {
     return false;  // Given up before anybody joined.
   }
   if (ChunksToDraw(stream) > 0) {

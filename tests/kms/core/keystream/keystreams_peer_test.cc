@@ -60,6 +60,26 @@ TEST(KeystreamPeerTest, LostNotesAreSaidAgain) {
   }
 }
 
+// Its KME did not hear in time that the peer had called.
+TEST(KeystreamPeerTest, AnOpenThatTimedOutAtOneEndMayBeTriedAgainUnderItsId) {
+  KeystreamWorld world;
+  const KeyId id = {7};
+  world.passes = [](const std::string& from, const KeystreamNote&) { return from == "B"; };
+  const uint64_t first = world.Open("b1", "a1", "b1", kQos, id);
+  world.Run(Duration::Millis(500));
+  EXPECT_EQ(world.Status(world.Open("a1", "a1", "b1", kQos, id)), kSuccessful);
+  world.Run(Duration::Millis(600));
+  EXPECT_EQ(world.Status(first), kTimeout);
+  EXPECT_EQ(world.Status(world.Get("a1", id, 0)), kPeerNotYetConnected);
+  world.passes = {};
+  const uint64_t again = world.Open("b1", "a1", "b1", kQos, id);
+  world.Run(Duration::Millis(900));
+  EXPECT_EQ(world.Status(again), kSuccessful);
+  const std::string key = world.KeyOf(world.Get("a1", id, 0));
+  EXPECT_EQ(key.size(), 32u);
+  EXPECT_EQ(world.KeyOf(world.Get("b1", id, 0)), key);
+}
+
 TEST(KeystreamPeerTest, AStreamSurvivesTheRestartOfEitherEnd) {
   for (const std::string crashed : {"A", "B"}) {
     KeystreamWorld world;
