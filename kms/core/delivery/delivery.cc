@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "kms/base/check.h"
 #include "kms/core/delivery/extensions.h"
+#include "kms/core/stream/word.h"
 
 namespace keyhop {
 namespace {
@@ -77,7 +78,6 @@ Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
 
 void Delivery::TellFacts(Instant now, const NodeId& home, const DeliveryContext& context,
                          PairStatus& status) const {
-  constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
   const auto millis = [](Duration d) {
     return static_cast<uint64_t>(std::max<int64_t>(0, d.millis()));
   };

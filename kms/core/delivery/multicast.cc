@@ -5,14 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "kms/base/check.h"
+#include "kms/core/stream/word.h"
 
 namespace keyhop {
 namespace {
 
 constexpr size_t kUnderWayMax = 256;
-constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
-
-uint64_t RoundUp(uint64_t n) { return (n + kWordBytes - 1) / kWordBytes * kWordBytes; }
 
 // What a draw takes from one stream: its keys, then what hides them in the stream's own notice.
 std::vector<uint32_t> LengthsOf(uint64_t number, uint32_t bytes, bool keys, bool notice) {
@@ -48,7 +46,7 @@ std::map<NodeId, std::vector<SaeId>> Multicasts::FurtherHomes(
 
 std::map<NodeId, uint64_t> Multicasts::BytesNeeded(const DrawRequest& request,
                                                    const DeliveryContext& context) const {
-  const uint64_t keys = request.number * RoundUp(KeyBytes(request));
+  const uint64_t keys = request.number * RoundUpToWord(KeyBytes(request));
   std::map<NodeId, uint64_t> needed;
   for (const auto& [home, saes] : FurtherHomes(request, context)) {
     needed[home] = keys + kSupplyHeadBytes;

@@ -10,7 +10,6 @@
 namespace keyhop {
 namespace {
 
-constexpr uint64_t kIndices = uint64_t{1} << 32;  // An index has 32 bits.
 // The longest that metadata of ours get.
 constexpr uint32_t kMetadataBytesMax = sizeof(R"({"age":4294967295,"hops":4294967295})") - 1;
 
@@ -194,7 +193,7 @@ std::optional<KeystreamAnswer> Keystreams::TryGet(Instant now, Stream& stream,
   const uint64_t index = get.request.index;
   if (index >= stream.next_index) {
     const bool never = stream.closing() || index - stream.next_index >= config_.chunks_max ||
-                       stream.next_index >= kIndices;
+                       stream.next_index >= kKeystreamIndices;
     return never ? with(KeystreamStatus::kInsufficientKey) : std::nullopt;
   }
   const auto it = stream.chunks.find(index);

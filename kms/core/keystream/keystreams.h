@@ -155,7 +155,6 @@ class Keystreams {
     std::deque<WaitingOpen> opens = {};
     // A draw for it.
     uint64_t drawing = 0;  // The ticket of the draw under way.
-    bool hungry = false;
     Instant draw_not_before = {};
     uint32_t draws_failed = 0;  // One after the other.
     Instant drew_at = {};

@@ -5,13 +5,12 @@
 
 #include "kms/core/keystream/admission.h"
 #include "kms/core/keystream/keystreams.h"
+#include "kms/core/stream/word.h"
 
 namespace keyhop {
 namespace {
 
-constexpr uint64_t kIndices = uint64_t{1} << 32;
 constexpr uint32_t kChunksPerDraw = 16;
-constexpr uint64_t kWordBytes = 4;         // Keys are aligned.
 constexpr uint64_t kNoticeHeadBytes = 32;  // Of the notice to this KME's own SAE.
 constexpr Duration kDrawAgain = Duration::Millis(100);
 constexpr uint32_t kDrawsFailedMax = 5;
@@ -268,7 +267,7 @@ bool Keystreams::TakeChunks(Instant now, Stream& stream, const KeystreamNote& no
     }
     // Where an index is passed over, the limit moves with it.
     limit += told.index - stream.next_index;
-    if (told.index >= limit || told.index >= kIndices) break;
+    if (told.index >= limit || told.index >= kKeystreamIndices) break;
     Chunk& chunk = stream.chunks[told.index];
     chunk.key_id = told.key_id;
     chunk.hops = told.hops;
@@ -319,7 +318,7 @@ uint32_t Keystreams::ChunksToDraw(const Stream& stream) const {
   const uint32_t ahead = Ahead(stream);
   // Not for every chunk that is read: several share a notice.
   if (want == 0 || stream.next_index >= want + (ahead + 1) / 2) return 0;
-  uint64_t below = std::min({want + ahead, LimitBelow(stream), kIndices});
+  uint64_t below = std::min({want + ahead, LimitBelow(stream), kKeystreamIndices});
   if (!stream.at_home()) below = std::min(below, stream.peer_limit_below);
   if (below <= stream.next_index) return 0;
   const uint64_t most = std::max<uint64_t>(1, kChunksPerDraw >> stream.draws_failed);
@@ -330,7 +329,7 @@ uint64_t Keystreams::BytesWanted(const NodeId& home) const {
   uint64_t most = 0;
   for (const KeyId& id : hungry_) {
     const Stream& stream = streams_.at(id);
-    const uint64_t size = (stream.qos.chunk_bytes + kWordBytes - 1) / kWordBytes * kWordBytes;
+    const uint64_t size = RoundUpToWord(stream.qos.chunk_bytes);
     const uint64_t bytes = ChunksToDraw(stream) * size;
     uint64_t here = stream.peer == home ? bytes : 0;
     if (stream.sides[0].home == home) here += bytes + kNoticeHeadBytes;

@@ -41,6 +41,7 @@ struct KeystreamQos {
   std::string metadata_mimetype = {};
   friend bool operator==(const KeystreamQos&, const KeystreamQos&) = default;
 };
+inline constexpr uint64_t kKeystreamIndices = uint64_t{1} << 32;  // An index has 32 bits.
 inline constexpr char kMetadataJson[] = "application/json";
 
 struct KeystreamOpen {

@@ -7,15 +7,10 @@
 #include "kms/base/check.h"
 #include "kms/base/overload.h"
 #include "kms/core/stream/layout.h"
+#include "kms/core/stream/word.h"
 #include "kms/crypto/mac.h"
 
 namespace keyhop {
-namespace {
-
-constexpr uint32_t kWord = 4;  // Keys are aligned to words of 4 bytes.
-
-}  // namespace
-
 StreamDestination::StreamDestination(StreamConfig config, StreamId stream, Incarnation own,
                                      std::vector<StreamRecord> recovered)
     : config_(config), stream_(std::move(stream)), own_(own), supplies_(stream_) {
@@ -180,7 +175,7 @@ void StreamDestination::OnBody(Segment segment, StreamOutbox& out) {
     overlaps |=
         before->first.epoch == at.epoch && before->first.offset + before->second.length > at.offset;
   }
-  if (!mine || at < mark_ || at.offset % kWord != 0 || length % kWord != 0 || overlaps ||
+  if (!mine || at < mark_ || at.offset % kWordBytes != 0 || length % kWordBytes != 0 || overlaps ||
       !epochs_.contains(at.epoch) || at.epoch != top_epoch_ || units_.size() >= config_.units_max ||
       end.offset >= (uint64_t{1} << 44)) {
     ++counters_.dropped;
@@ -190,7 +185,7 @@ void StreamDestination::OnBody(Segment segment, StreamOutbox& out) {
   Unit unit;
   unit.length = length;
   unit.body = segment.payload.Slice(kSegmentHeadBytes, length);
-  unit.used.assign((length / kWord + 7) / 8, 0);
+  unit.used.assign((length / kWordBytes + 7) / 8, 0);
   out.Write(UnitBodyRecord{stream_, at, unit.body.Duplicate(SecretAccess::ForDelivery())});
   WriteState(at, unit, out);
   units_.emplace(at, std::move(unit));

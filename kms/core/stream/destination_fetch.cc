@@ -5,13 +5,10 @@
 #include "absl/status/status.h"
 #include "kms/base/overload.h"
 #include "kms/core/stream/destination.h"
+#include "kms/core/stream/word.h"
 
 namespace keyhop {
 namespace {
-
-constexpr uint32_t kWord = 4;  // Keys are aligned to words of 4 bytes.
-
-uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
 
 bool UsedAt(const std::vector<uint8_t>& used, uint64_t word) {
   return (used[word / 8] >> (word % 8)) & 1;
@@ -21,8 +18,8 @@ bool UsedAt(const std::vector<uint8_t>& used, uint64_t word) {
 
 bool StreamDestination::CoversUnused(const Wanted& w) const {
   uint64_t at = w.at.offset;
-  const uint64_t end = at + RoundUp(w.at.length_bytes);
-  if (w.at.length_bytes == 0 || at % kWord != 0) return false;
+  const uint64_t end = at + RoundUpToWord(w.at.length_bytes);
+  if (w.at.length_bytes == 0 || at % kWordBytes != 0) return false;
   while (at < end) {
     auto it = units_.upper_bound({w.epoch, at});
     if (it == units_.begin()) return false;
@@ -31,8 +28,8 @@ bool StreamDestination::CoversUnused(const Wanted& w) const {
     const uint64_t begin = it->first.offset;
     if (it->first.epoch != w.epoch || !unit.leased || at >= begin + unit.length) return false;
     const uint64_t stop = std::min(end, begin + unit.length);
-    for (; at < stop; at += kWord) {
-      if (UsedAt(unit.used, (at - begin) / kWord)) return false;
+    for (; at < stop; at += kWordBytes) {
+      if (UsedAt(unit.used, (at - begin) / kWordBytes)) return false;
     }
   }
   return true;
@@ -42,7 +39,7 @@ bool StreamDestination::AllUnused(const std::vector<Wanted>& wanted) const {
   std::vector<std::pair<StreamAddress, uint64_t>> spans;
   for (const Wanted& w : wanted) {
     if (!CoversUnused(w)) return false;
-    spans.push_back({{w.epoch, w.at.offset}, RoundUp(w.at.length_bytes)});
+    spans.push_back({{w.epoch, w.at.offset}, RoundUpToWord(w.at.length_bytes)});
   }
   std::sort(spans.begin(), spans.end());
   for (size_t i = 1; i < spans.size(); ++i) {
@@ -73,15 +70,15 @@ void StreamDestination::Consume(const std::vector<Wanted>& wanted, StreamOutbox&
   std::set<StreamAddress> touched;
   for (const Wanted& w : wanted) {
     uint64_t at = w.at.offset;
-    const uint64_t end = at + RoundUp(w.at.length_bytes);
+    const uint64_t end = at + RoundUpToWord(w.at.length_bytes);
     while (at < end) {
       const auto it = std::prev(units_.upper_bound({w.epoch, at}));
       Unit& unit = it->second;
       const uint64_t begin = it->first.offset;
       const uint64_t stop = std::min(end, begin + unit.length);
       unit.body.Erase(at - begin, stop - at);
-      for (; at < stop; at += kWord) {
-        const uint64_t word = (at - begin) / kWord;
+      for (; at < stop; at += kWordBytes) {
+        const uint64_t word = (at - begin) / kWordBytes;
         unit.used[word / 8] |= static_cast<uint8_t>(1u << (word % 8));
       }
       touched.insert(it->first);
@@ -90,7 +87,7 @@ void StreamDestination::Consume(const std::vector<Wanted>& wanted, StreamOutbox&
   for (const StreamAddress& at : touched) {
     const auto it = units_.find(at);
     bool all = true;
-    for (uint64_t word = 0; word < it->second.length / kWord; ++word) {
+    for (uint64_t word = 0; word < it->second.length / kWordBytes; ++word) {
       all &= UsedAt(it->second.used, word);
     }
     if (all) {

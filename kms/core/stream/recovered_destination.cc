@@ -4,11 +4,10 @@
 
 #include "absl/status/status.h"
 #include "kms/core/stream/destination.h"
+#include "kms/core/stream/word.h"
 
 namespace keyhop {
 namespace {
-
-constexpr uint64_t kWordBytes = 4;  // A bit of a unit's account each.
 
 bool AllFetched(const SupplyRecord& supply) {
   for (size_t i = 0; i < supply.slaves.size(); ++i) {

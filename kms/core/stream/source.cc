@@ -7,12 +7,12 @@
 #include "kms/base/check.h"
 #include "kms/base/overload.h"
 #include "kms/core/stream/layout.h"
+#include "kms/core/stream/word.h"
 #include "kms/crypto/mac.h"
 
 namespace keyhop {
 namespace {
 
-constexpr uint64_t kWord = 4;
 constexpr size_t kRunsMax = 1024;
 constexpr uint64_t kTopUpPart = 8;  // A pool that lacks less than such a part is full enough.
 constexpr size_t kRangesMax = 64;
@@ -21,8 +21,6 @@ constexpr uint64_t kJoinBytesMax = 4096;
 constexpr uint64_t kOffsetsMax = (uint64_t{1} << 44) - (uint64_t{1} << 32);
 
 constexpr Duration kPatienceMax = Duration::Seconds(60);
-
-uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
 
 }  // namespace
 
@@ -87,7 +85,7 @@ std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
   const SourceLevels levels = Levels();
   const uint64_t have = levels.open_bytes + levels.stock_bytes + levels.in_flight_bytes;
   if (have >= target_bytes) return std::nullopt;
-  const uint64_t lacking = RoundUp(target_bytes - have);
+  const uint64_t lacking = RoundUpToWord(target_bytes - have);
   // Small crumbs would pay 64 bytes of pad each, and two commits at either end: a pool that is
   // nearly full is topped up in whole segments, once several are due, which then share those.
   const uint64_t part = target_bytes / kTopUpPart;
@@ -96,7 +94,7 @@ std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
   if (in_flight_.empty() && lacking < std::min(several, part)) return std::nullopt;
   const uint64_t least = std::min<uint64_t>(config_.segment_body_bytes, 1024);
   const uint64_t bytes =
-      std::clamp<uint64_t>(lacking, least, config_.segment_body_bytes) / kWord * kWord;
+      std::clamp<uint64_t>(lacking, least, config_.segment_body_bytes) / kWordBytes * kWordBytes;
   return Wish{SegmentKind::kBody, static_cast<uint32_t>(bytes)};
 }
 
@@ -343,7 +341,7 @@ void StreamSource::AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Ins
 uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
   if (!peer_.known()) return 0;
   uint64_t count = 0;
-  const uint64_t step = RoundUp(length_bytes);
+  const uint64_t step = RoundUpToWord(length_bytes);
   for (const Run& run : runs_) {
     if (now < run.ends) count += run.left() / step;
   }
@@ -351,7 +349,7 @@ uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
 }
 
 StreamSource::Drawn StreamSource::TakeFrom(Run& run, uint32_t length_bytes) {
-  const uint64_t step = RoundUp(length_bytes);
+  const uint64_t step = RoundUpToWord(length_bytes);
   Drawn drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)};
   run.bytes.Erase(run.drawn, step);
   run.drawn += step;
@@ -361,7 +359,7 @@ StreamSource::Drawn StreamSource::TakeFrom(Run& run, uint32_t length_bytes) {
 
 bool StreamSource::Holds(Instant now, uint64_t number, uint32_t length_bytes) const {
   if (!peer_.known()) return false;
-  const uint64_t step = RoundUp(length_bytes);
+  const uint64_t step = RoundUpToWord(length_bytes);
   uint64_t count = 0;
   // Looks no further than the draw: its cost does not depend on the stock.
   for (auto run = runs_.begin(); count < number && run != runs_.end(); ++run) {
@@ -373,7 +371,7 @@ bool StreamSource::Holds(Instant now, uint64_t number, uint32_t length_bytes) co
 absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t number,
                                                        uint32_t length_bytes) {
   if (!Holds(now, number, length_bytes)) return absl::UnavailableError("not enough key at hand");
-  const uint64_t step = RoundUp(length_bytes);
+  const uint64_t step = RoundUpToWord(length_bytes);
   Draft draft;
   draft.keys.reserve(number);
   for (auto run = runs_.begin(); draft.keys.size() < number;) {

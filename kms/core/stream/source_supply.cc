@@ -6,16 +6,14 @@
 #include "kms/base/check.h"
 #include "kms/core/stream/layout.h"
 #include "kms/core/stream/source.h"
+#include "kms/core/stream/word.h"
 #include "kms/crypto/mac.h"
 
 namespace keyhop {
 namespace {
 
-constexpr uint64_t kWord = 4;
 // Then the notice is left to its age at the destination, if it came there at all.
 constexpr int kCancelsMax = 10;
-
-uint64_t RoundUp(uint64_t n) { return (n + kWord - 1) / kWord * kWord; }
 
 }  // namespace
 
@@ -26,7 +24,7 @@ bool StreamSource::CanSupply(Instant now, const std::vector<uint32_t>& lengths_b
   std::vector<uint64_t> left;
   for (const Run& run : runs_) left.push_back(now < run.ends ? run.left() : 0);
   return std::all_of(lengths_bytes.begin(), lengths_bytes.end(), [&](uint32_t length) {
-    const uint64_t step = RoundUp(length);
+    const uint64_t step = RoundUpToWord(length);
     const auto run = std::find_if(left.begin(), left.end(), [&](uint64_t l) { return l >= step; });
     if (run == left.end()) return false;
     *run -= step;
@@ -39,7 +37,7 @@ StreamSource::Draft StreamSource::DrawForSupply(Instant now,
   Draft draft;
   for (const uint32_t length : lengths_bytes) {
     const auto run = std::find_if(runs_.begin(), runs_.end(), [&](const Run& r) {
-      return now < r.ends && r.left() >= RoundUp(length);
+      return now < r.ends && r.left() >= RoundUpToWord(length);
     });
     KEYHOP_CHECK(run != runs_.end(), "CanSupply said so");
     draft.keys.push_back(TakeFrom(*run, length));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kms/core/delivery/extensions.h"
+#include "kms/core/stream/word.h"
 #include "trusted_node/core/node/node_impl.h"
 
 namespace keyhop {
@@ -11,13 +12,12 @@ namespace {
 
 // Of one pair: a pair that cannot be filled does not take the room of all.
 constexpr size_t kWaitingOfAPairMax = 64;
-constexpr uint64_t kWordBytes = 4;  // Keys are aligned.
 
 }  // namespace
 
 uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
   const uint64_t bytes = request.size_bits.value_or(config.delivery.key_size_bits) / 8;
-  return request.number * ((bytes + kWordBytes - 1) / kWordBytes * kWordBytes);
+  return request.number * RoundUpToWord(bytes);
 }
 
 bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
