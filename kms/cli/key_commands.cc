@@ -1,45 +1,18 @@
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdio>
 
 #include "keyhop/delivery/v1/delivery.grpc.pb.h"
 #include "kms/ak/answer_writer.h"
 #include "kms/cli/commands.h"
 #include "kms/cli/exit_code.h"
+#include "kms/cli/output.h"
 #include "kms/cli/table.h"
+#include "kms/client/messages.h"
 #include "kms/core/uuid.h"
 
 namespace keyhop::cli {
 namespace {
 
 namespace pb = ::keyhop::delivery::v1;
-
-// Past the buffer of stdio, which nobody wipes.
-bool WriteAll(absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(STDOUT_FILENO, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  return true;
-}
-
-// Takes the keys out of `answer`, which is wiped.
-bool TakeKeys(pb::KeyContainer& answer, KeyContainer& out) {
-  bool good = answer.keys_size() > 0;
-  for (pb::Key& key : *answer.mutable_keys()) {
-    const std::optional<KeyId> id = ParseUuid(key.key_id());
-    good = good && id.has_value() && !key.key().empty();
-    out.keys.push_back(
-        {.id = id.value_or(KeyId{}),
-         .key = SecretBytes::CopyOf(
-             {reinterpret_cast<const uint8_t*>(key.key().data()), key.key().size()})});
-    Cleanse(*key.mutable_key());
-  }
-  return good;
-}
 
 SecretText HumanKeys(const KeyContainer& container) {
   size_t size = 128;
@@ -58,12 +31,12 @@ SecretText HumanKeys(const KeyContainer& container) {
 }
 
 int PrintKeys(const Options& options, pb::KeyContainer& answer) {
-  KeyContainer container;
-  if (!TakeKeys(answer, container)) {
-    std::fprintf(stderr, "keyhop: the node's answer is not a key container\n");
+  const absl::StatusOr<KeyContainer> container = TakeKeys(answer);
+  if (!container.ok()) {
+    std::fprintf(stderr, "keyhop: %s\n", std::string(container.status().message()).c_str());
     return kRefused;
   }
-  SecretText text = options.json ? WriteKeyContainer(container) : HumanKeys(container);
+  SecretText text = options.json ? WriteKeyContainer(*container) : HumanKeys(*container);
   if (options.json) text.Append("\n");
   if (!WriteAll(text.Expose(SecretAccess::ForDelivery()))) {
     std::perror("keyhop: cannot write the keys to standard output");

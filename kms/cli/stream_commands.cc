@@ -1,7 +1,4 @@
 // Key streams of ETSI GS QKD 004.
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdio>
 #include <string>
 
@@ -10,6 +7,7 @@
 #include "kms/ak/answer_writer.h"
 #include "kms/cli/commands.h"
 #include "kms/cli/exit_code.h"
+#include "kms/cli/output.h"
 
 namespace keyhop::cli {
 namespace {
@@ -52,17 +50,6 @@ int Report(uint32_t status) {
   const int code = ExitOf(status);
   if (code != kDone) std::fprintf(stderr, "keyhop: status %u: %s\n", status, Meaning(status));
   return code;
-}
-
-// Past the buffer of stdio, which nobody wipes.
-bool WriteAll(absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(STDOUT_FILENO, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  return true;
 }
 
 std::string QosJson(const pb::Qos& qos) {

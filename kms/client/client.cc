@@ -87,11 +87,7 @@ std::unique_ptr<KeyStream> Client::Stream(const SaeId& slave, const StreamOption
 
 std::string NewIdempotencyKey() {
   OsEntropy entropy;
-  KeyId id = {};
-  entropy.Fill(id);
-  id[6] = static_cast<uint8_t>((id[6] & 0x0F) | 0x40);  // RFC 9562 §5.4.
-  id[8] = static_cast<uint8_t>((id[8] & 0x3F) | 0x80);
-  return FormatUuid(id);
+  return FormatUuid(RandomUuid(entropy));
 }
 
 }  // namespace keyhop

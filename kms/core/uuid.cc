@@ -47,4 +47,12 @@ std::string FormatUuid(const KeyId& id) {
   return text;
 }
 
+KeyId RandomUuid(EntropySource& entropy) {
+  KeyId id = {};
+  entropy.Fill(id);
+  id[6] = static_cast<uint8_t>((id[6] & 0x0f) | 0x40);
+  id[8] = static_cast<uint8_t>((id[8] & 0x3f) | 0x80);
+  return id;
+}
+
 }  // namespace keyhop

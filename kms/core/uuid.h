@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "kms/core/types.h"
+#include "kms/crypto/entropy.h"
 
 namespace keyhop {
 
@@ -19,6 +20,9 @@ std::optional<KeyId> ParseUuid(absl::string_view text);
 
 // Lower case, 36 characters.
 std::string FormatUuid(const KeyId& id);
+
+// 122 random bits: version 4 (RFC 9562 §5.4).
+KeyId RandomUuid(EntropySource& entropy);
 
 }  // namespace keyhop
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kms/core/uuid.h"
 #include "trusted_node/core/node/node_impl.h"
 
 namespace keyhop {
@@ -69,13 +70,7 @@ uint32_t NodeCore::Impl::HopsTo(const NodeId& home) const {
   return static_cast<uint32_t>(it->second.last_path.size() - 2);
 }
 
-KeyId NodeCore::Impl::NewId() {
-  KeyId id = {};
-  entropy.Fill(id);
-  id[6] = static_cast<uint8_t>((id[6] & 0x0f) | 0x40);  // RFC 9562, version 4.
-  id[8] = static_cast<uint8_t>((id[8] & 0x3f) | 0x80);
-  return id;
-}
+KeyId NodeCore::Impl::NewId() { return RandomUuid(entropy); }
 
 bool NodeCore::Impl::BeginDraw(uint64_t ticket, const SaeId& master, const SaeId& slave,
                                uint32_t number, uint32_t bytes) {
