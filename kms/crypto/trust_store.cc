@@ -31,6 +31,17 @@ BioPtr Reader(absl::string_view bytes) {
 
 }  // namespace
 
+void RequireStrengthAndRevocation(X509_STORE* store) {
+  X509_VERIFY_PARAM* const param = X509_STORE_get0_param(store);
+  X509_VERIFY_PARAM_set_auth_level(param, kAuthLevel);
+  const STACK_OF(X509_OBJECT)* const all = X509_STORE_get0_objects(store);
+  for (int i = 0; i < sk_X509_OBJECT_num(all); ++i) {
+    if (X509_OBJECT_get_type(sk_X509_OBJECT_value(all, i)) != X509_LU_CRL) continue;
+    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    return;
+  }
+}
+
 void TrustStore::Free::operator()(X509_STORE* store) const { X509_STORE_free(store); }
 
 absl::StatusOr<TrustStore> TrustStore::Create(absl::string_view pem) {
@@ -49,7 +60,6 @@ absl::StatusOr<TrustStore> TrustStore::Create(absl::string_view pem) {
     }
     if (info->crl != nullptr) {
       ok = ok && X509_STORE_add_crl(trust.store_.get(), info->crl) == 1;
-      trust.with_crls_ = true;
     }
   }
   sk_X509_INFO_pop_free(found, X509_INFO_free);
@@ -57,6 +67,7 @@ absl::StatusOr<TrustStore> TrustStore::Create(absl::string_view pem) {
   if (!ok || certificates == 0) {
     return absl::InvalidArgumentError("expected PEM certificates of those who may vouch");
   }
+  RequireStrengthAndRevocation(trust.store_.get());
   return trust;
 }
 
@@ -67,12 +78,8 @@ absl::Status TrustStore::Verify(X509* leaf, stack_st_X509* others, int64_t unix_
                "out of memory");
   X509_VERIFY_PARAM* const param = X509_STORE_CTX_get0_param(ctx.get());
   X509_VERIFY_PARAM_set_time(param, static_cast<time_t>(unix_seconds));
-  X509_VERIFY_PARAM_set_auth_level(param, kAuthLevel);
   if (purpose == Purpose::kTlsClient) {
     X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_CLIENT);
-  }
-  if (with_crls_) {
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
   }
   const bool good = X509_verify_cert(ctx.get()) == 1;
   ERR_clear_error();

@@ -14,8 +14,12 @@ typedef struct x509_store_st X509_STORE;
 
 namespace keyhop {
 
+// What chains that end in `store` have to be beside valid: all keys with 112 bits of security, and
+// if the store has revocation lists, each certificate looked up in one (RFC 5280 §6.3).
+void RequireStrengthAndRevocation(X509_STORE* store);
+
 // The certificates of those who may vouch for others, with their revocation lists if there are any
-// (then each certificate of a chain is looked up, RFC 5280 §6.3). Thread-safe: nothing changes.
+// (RequireStrengthAndRevocation). Thread-safe: nothing changes.
 class TrustStore {
  public:
   enum class Purpose { kAny, kTlsClient };  // Extended key usage, where a certificate has one.
@@ -24,8 +28,8 @@ class TrustStore {
   static absl::StatusOr<TrustStore> Create(absl::string_view pem);
 
   // OK if a chain from `leaf` over some of `others` ends here and is valid at `unix_seconds`
-  // (seconds since 1970), all keys with 112 bits of security at least. UNAUTHENTICATED with
-  // OpenSSL's reason. Both are only read; `others` may be null.
+  // (seconds since 1970). UNAUTHENTICATED with OpenSSL's reason. Both are only read; `others` may
+  // be null.
   absl::Status Verify(X509* leaf, stack_st_X509* others, int64_t unix_seconds,
                       Purpose purpose) const;
   // The same of PEM: the first certificate of `leaf_pem`, all of `others_pem` (may be empty).
@@ -37,7 +41,6 @@ class TrustStore {
     void operator()(X509_STORE* store) const;
   };
   std::unique_ptr<X509_STORE, Free> store_;
-  bool with_crls_ = false;
 };
 
 }  // namespace keyhop

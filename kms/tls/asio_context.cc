@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kms/base/status_macros.h"
+#include "kms/crypto/trust_store.h"
 #include "kms/tls/openssl_types.h"
 #include "kms/tls/verification.h"
 

@@ -4,13 +4,11 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kms/base/status_macros.h"
-#include "kms/tls/openssl_types.h"
+#include "kms/tls/x509_read.h"
 
 namespace keyhop {
 namespace {
@@ -23,29 +21,17 @@ using tls::X509Ptr;
 
 constexpr size_t kPemBytesMax = 4u << 20;
 
-std::string TextOf(BIO* bio) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio, &data);
-  return size > 0 ? std::string(data, static_cast<size_t>(size)) : std::string();
-}
-
 std::string NameText(const X509_NAME* name) {
   const BioPtr out(BIO_new(BIO_s_mem()));
   // Escapes control characters, so that a name cannot forge a line of a log; leaves UTF-8.
   X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
-  return TextOf(out.get());
+  return tls::TextOf(out.get());
 }
 
 std::string SerialText(const ASN1_INTEGER* serial) {
   const BioPtr out(BIO_new(BIO_s_mem()));
   i2a_ASN1_INTEGER(out.get(), serial);
-  return TextOf(out.get());
-}
-
-std::string TimeText(const ASN1_TIME* time) {
-  const BioPtr out(BIO_new(BIO_s_mem()));
-  ASN1_TIME_print(out.get(), time);
-  return TextOf(out.get());
+  return tls::TextOf(out.get());
 }
 
 std::string RawText(const ASN1_STRING* text) {
@@ -104,13 +90,7 @@ absl::StatusOr<X509Ptr> Parse(absl::string_view bytes, const std::string& name) 
   if (bytes.size() > kPemBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": larger than ", kPemBytesMax, " bytes"));
   }
-  const BioPtr in(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-  X509Ptr certificate(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr));
-  if (certificate == nullptr) {
-    const auto* der = reinterpret_cast<const unsigned char*>(bytes.data());
-    certificate.reset(d2i_X509(nullptr, &der, static_cast<long>(bytes.size())));
-  }
-  ERR_clear_error();
+  X509Ptr certificate = tls::ReadX509(bytes);
   if (certificate == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": expected an X.509 certificate, PEM or DER"));
@@ -118,22 +98,13 @@ absl::StatusOr<X509Ptr> Parse(absl::string_view bytes, const std::string& name) 
   return certificate;
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path, absl::string_view expected) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf())) {
-    return absl::NotFoundError(absl::StrCat(path, ": expected ", expected, ": cannot be read"));
-  }
-  return text.str();
-}
-
 absl::Status CheckTime(X509* certificate, const std::string& path) {
   const ASN1_TIME* from = X509_get0_notBefore(certificate);
   const ASN1_TIME* until = X509_get0_notAfter(certificate);
   if (X509_cmp_current_time(from) < 0 && X509_cmp_current_time(until) > 0) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(Describe(FactsOf(certificate, path)),
-                                                    ": valid from ", TimeText(from), " until ",
-                                                    TimeText(until), ", which is not now"));
+                                                    ": valid from ", tls::TimeText(from), " until ",
+                                                    tls::TimeText(until), ", which is not now"));
 }
 
 absl::Status CheckKey(X509* certificate, const PemFiles& files) {
@@ -178,7 +149,7 @@ absl::StatusOr<CertificateFacts> ReadCertificate(absl::string_view bytes, const 
 }
 
 absl::StatusOr<CertificateFacts> ReadCertificateFile(const std::string& path) {
-  KEYHOP_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, "an X.509 certificate"));
+  KEYHOP_ASSIGN_OR_RETURN(const std::string bytes, tls::ReadFile(path, "an X.509 certificate"));
   return ReadCertificate(bytes, path);
 }
 
@@ -196,12 +167,12 @@ std::string Describe(const CertificateFacts& facts) {
 }
 
 absl::Status CheckPemFiles(const PemFiles& files) {
-  KEYHOP_ASSIGN_OR_RETURN(const std::string cert, ReadFile(files.cert, "a certificate (PEM)"));
+  KEYHOP_ASSIGN_OR_RETURN(const std::string cert, tls::ReadFile(files.cert, "a certificate (PEM)"));
   KEYHOP_ASSIGN_OR_RETURN(const X509Ptr certificate, Parse(cert, files.cert));
   KEYHOP_RETURN_IF_ERROR(CheckTime(certificate.get(), files.cert));
   KEYHOP_RETURN_IF_ERROR(CheckKey(certificate.get(), files));
   KEYHOP_ASSIGN_OR_RETURN(const std::string store,
-                          ReadFile(files.peer_ca, "a trust store: CA certificates (PEM)"));
+                          tls::ReadFile(files.peer_ca, "a trust store: CA certificates (PEM)"));
   KEYHOP_ASSIGN_OR_RETURN(const X509Ptr ca, Parse(store, files.peer_ca));
   if (X509_check_ca(ca.get()) == 0) {
     return absl::InvalidArgumentError(absl::StrCat(Describe(FactsOf(ca.get(), files.peer_ca)),

@@ -9,8 +9,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "kms/tls/openssl_types.h"
 #include "kms/tls/verification.h"
+#include "kms/tls/x509_read.h"
 
 namespace keyhop {
 namespace {
@@ -30,19 +30,14 @@ constexpr char kCertificateCbcSuites12[] = ":AES256-SHA256";
 // OpenSSL wants one of whoever verifies its peers, before it takes a session.
 constexpr unsigned char kSessionContext[] = "keyhop";
 
-void FreeKeys(void*, void* keys, CRYPTO_EX_DATA*, int, long, void*) {
-  delete static_cast<Keys*>(keys);
-}
-void FreeText(void*, void* text, CRYPTO_EX_DATA*, int, long, void*) {
-  delete static_cast<std::string*>(text);
-}
-
 int KeysIndex() {
-  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeKeys);
+  static const int index =
+      SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, tls::FreeExData<Keys>);
   return index;
 }
 int PeerIndex() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeText);
+  static const int index =
+      SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, tls::FreeExData<std::string>);
   return index;
 }
 

@@ -1,7 +1,6 @@
 #include "kms/tls/psk_file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -121,15 +120,6 @@ PskFile::PskFile(std::string path, size_t bytes_max, Problem on_problem)
   OsEntropy().Fill(decoy_.ExposeMutable(SecretAccess::ForCrypto()));
 }
 
-PskFile::Seen PskFile::Look(const std::string& path) {
-  struct stat found = {};
-  if (stat(path.c_str(), &found) != 0) return {};
-  return {.inode = static_cast<int64_t>(found.st_ino),
-          .size = found.st_size,
-          .changed_ns = found.st_mtim.tv_sec * 1'000'000'000 + found.st_mtim.tv_nsec,
-          .mode = found.st_mode};
-}
-
 absl::StatusOr<PskTable> PskFile::Read() const {
   KEYHOP_RETURN_IF_ERROR(CheckSecretFile(path_));
   const int fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
@@ -158,7 +148,7 @@ absl::StatusOr<PskTable> PskFile::Read() const {
 absl::StatusOr<std::shared_ptr<PskFile>> PskFile::Open(const std::string& path, size_t bytes_max,
                                                        Problem on_problem) {
   auto file = std::shared_ptr<PskFile>(new PskFile(path, bytes_max, std::move(on_problem)));
-  const Seen seen = Look(path);  // First: a change meanwhile is seen as one later.
+  const FileStamp seen = FileStamp::Of(path);  // First: a change meanwhile is seen as one later.
   KEYHOP_ASSIGN_OR_RETURN(PskTable table, file->Read());
   MutexLock lock(file->mu_);
   table.Number(PskTable(), file->next_serial_);
@@ -169,7 +159,7 @@ absl::StatusOr<std::shared_ptr<PskFile>> PskFile::Open(const std::string& path, 
 
 std::shared_ptr<const PskTable> PskFile::Current() {
   MutexLock lock(mu_);
-  const Seen seen = Look(path_);
+  const FileStamp seen = FileStamp::Of(path_);
   if (seen != seen_) {
     absl::StatusOr<PskTable> table = Read();
     if (table.ok()) {

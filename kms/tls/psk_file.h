@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "kms/base/mutex.h"
 #include "kms/base/secret_bytes.h"
+#include "kms/tls/file_stamp.h"
 
 namespace keyhop {
 
@@ -73,16 +74,8 @@ class PskFile {
   const SecretBytes& decoy() const { return decoy_; }
 
  private:
-  struct Seen {
-    int64_t inode = 0;
-    int64_t size = 0;
-    int64_t changed_ns = 0;
-    uint32_t mode = 0;
-    friend bool operator==(const Seen&, const Seen&) = default;
-  };
   PskFile(std::string path, size_t bytes_max, Problem on_problem);
 
-  static Seen Look(const std::string& path);
   absl::StatusOr<PskTable> Read() const;
 
   const std::string path_;
@@ -90,8 +83,8 @@ class PskFile {
   const Problem on_problem_;
   SecretBytes decoy_;
   Mutex mu_;
-  Seen seen_ ABSL_GUARDED_BY(mu_);
-  Seen told_ ABSL_GUARDED_BY(mu_);
+  FileStamp seen_ ABSL_GUARDED_BY(mu_);
+  FileStamp told_ ABSL_GUARDED_BY(mu_);
   uint64_t next_serial_ ABSL_GUARDED_BY(mu_) = 1;
   std::shared_ptr<const PskTable> table_ ABSL_GUARDED_BY(mu_);
 };

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "kms/base/mutex.h"
 #include "kms/crypto/trust_store.h"
+#include "kms/tls/file_stamp.h"
 
 namespace keyhop {
 
@@ -24,21 +25,14 @@ class TrustFile {
   absl::Status VerifyClient(absl::string_view leaf_pem, absl::string_view others_pem);
 
  private:
-  struct Seen {
-    int64_t inode = 0;
-    int64_t size = 0;
-    int64_t changed_ns = 0;
-    friend bool operator==(const Seen&, const Seen&) = default;
-  };
-  TrustFile(std::string path, Seen seen, TrustStore store);
+  TrustFile(std::string path, FileStamp seen, TrustStore store);
 
   std::shared_ptr<const TrustStore> Current();
-  static Seen Look(const std::string& path);
   static absl::StatusOr<TrustStore> Read(const std::string& path);
 
   const std::string path_;
   Mutex mu_;
-  Seen seen_ ABSL_GUARDED_BY(mu_);
+  FileStamp seen_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const TrustStore> store_ ABSL_GUARDED_BY(mu_);
 };
 

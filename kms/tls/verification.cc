@@ -10,13 +10,15 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kms/crypto/trust_store.h"
 #include "kms/tls/certificate.h"
-#include "kms/tls/openssl_types.h"
+#include "kms/tls/x509_read.h"
 
 namespace keyhop {
 namespace {
 
 using tls::BioPtr;
+using tls::TimeText;
 using tls::X509Ptr;
 using StorePtr = std::unique_ptr<X509_STORE, tls::Freer<X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, tls::Freer<X509_STORE_CTX_free>>;
@@ -25,7 +27,6 @@ struct StackFreer {
 };
 using StackPtr = std::unique_ptr<STACK_OF(X509), StackFreer>;
 
-constexpr int kAuthLevel = 2;  // 112 bits, as TrustStore.
 constexpr int kNamesMax = 4;
 constexpr size_t kTextBytesMax = 900;
 constexpr char kOtherKey[] = "the client has another key";
@@ -39,17 +40,9 @@ std::string Quoted(absl::string_view text) {
   return absl::StrCat("\"", absl::Utf8SafeCEscape(text.substr(0, 200)), "\"");
 }
 
-std::string Text(const ASN1_TIME* time) {
-  const BioPtr out(BIO_new(BIO_s_mem()));
-  ASN1_TIME_print(out.get(), time);
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(out.get(), &data);
-  return std::string(data, size > 0 ? static_cast<size_t>(size) : 0);
-}
-
 std::string Now() {
   ASN1_TIME* now = X509_gmtime_adj(nullptr, 0);
-  std::string text = Text(now);
+  std::string text = TimeText(now);
   ASN1_TIME_free(now);
   return text;
 }
@@ -128,10 +121,10 @@ std::string Explain(X509_STORE_CTX* context, const std::string& name, const std:
           absl::StrCat("signature: expected one by the key of the CA of that name in ", store));
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return told(absl::StrCat("notBefore: expected a time before now, ", Now(), "; found ",
-                               Text(X509_get0_notBefore(certificate))));
+                               TimeText(X509_get0_notBefore(certificate))));
     case X509_V_ERR_CERT_HAS_EXPIRED:
       return told(absl::StrCat("notAfter: expected a time after now, ", Now(), "; found ",
-                               Text(X509_get0_notAfter(certificate))));
+                               TimeText(X509_get0_notAfter(certificate))));
     case X509_V_ERR_INVALID_PURPOSE:
       return told(absl::StrCat(
           "extendedKeyUsage and keyUsage: expected clientAuth (at a server: serverAuth) with "
@@ -153,22 +146,21 @@ std::string Explain(X509_STORE_CTX* context, const std::string& name, const std:
 
 // --- What a handshake noted -------------------------------------------------------------------
 
-void FreeText(void*, void* text, CRYPTO_EX_DATA*, int, long, void*) {
-  delete static_cast<std::string*>(text);
-}
-
 int ContextIndex() {
-  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeText);
+  static const int index =
+      SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, tls::FreeExData<std::string>);
   return index;
 }
 
 int ConnectionIndex() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeText);
+  static const int index =
+      SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, tls::FreeExData<std::string>);
   return index;
 }
 
 int OfferIndex() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeText);
+  static const int index =
+      SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, tls::FreeExData<std::string>);
   return index;
 }
 
@@ -198,10 +190,7 @@ std::string AuthorityNames(const SSL* ssl) {
   for (int i = 0; all != nullptr && i < sk_X509_NAME_num(all) && i < kNamesMax; ++i) {
     const BioPtr out(BIO_new(BIO_s_mem()));
     X509_NAME_print_ex(out.get(), sk_X509_NAME_value(all, i), 0, XN_FLAG_RFC2253);
-    char* data = nullptr;
-    const long size = BIO_get_mem_data(out.get(), &data);
-    names.push_back(absl::StrCat(
-        "\"", absl::string_view(data, size > 0 ? static_cast<size_t>(size) : 0), "\""));
+    names.push_back(absl::StrCat("\"", tls::TextOf(out.get()), "\""));
   }
   return names.empty() ? "none" : absl::StrJoin(names, ", ");
 }
@@ -309,17 +298,6 @@ void NoteVerification(SSL_CTX* context, const std::string& store) {
     (void)name.release();
   }
   SSL_CTX_set_verify(context, SSL_CTX_get_verify_mode(context), Note);
-}
-
-void RequireStrengthAndRevocation(X509_STORE* store) {
-  X509_VERIFY_PARAM* const param = X509_STORE_get0_param(store);
-  X509_VERIFY_PARAM_set_auth_level(param, kAuthLevel);
-  const STACK_OF(X509_OBJECT)* const all = X509_STORE_get0_objects(store);
-  for (int i = 0; i < sk_X509_OBJECT_num(all); ++i) {
-    if (X509_OBJECT_get_type(sk_X509_OBJECT_value(all, i)) != X509_LU_CRL) continue;
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-    return;
-  }
 }
 
 void NoteOffer(SSL* ssl, std::string text) {

@@ -12,7 +12,6 @@
 
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_st SSL;
-typedef struct x509_store_st X509_STORE;
 
 namespace keyhop {
 
@@ -20,10 +19,6 @@ namespace keyhop {
 // certificate. Verification itself stays as it is. `store` is what the trust store is called in the
 // texts: its file.
 void NoteVerification(SSL_CTX* context, const std::string& store);
-
-// What chains that end in `store` have to be beside valid: all keys with 112 bits of security, and
-// if the store has revocation lists, each certificate looked up in one (RFC 5280 §6.3).
-void RequireStrengthAndRevocation(X509_STORE* store);
 
 // Has ExplainFailedHandshake begin with what the client offered. The last one counts.
 void NoteOffer(SSL* ssl, std::string text);
