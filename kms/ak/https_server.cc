@@ -1,21 +1,11 @@
-// The one file with Asio's coroutines: it takes the compiler as long as all others of this folder
-// together.
-// Boost 1.74 needs <utility> before its awaitable headers: our own header brings it.
 #include "kms/ak/https_server.h"
 
 #include <algorithm>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/post.hpp>
+#include <array>
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,22 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "kms/ak/answer_writer.h"
 #include "kms/ak/http_reader.h"
-#include "kms/ak/https_loop.h"
 #include "kms/ak/https_tls.h"
-#include "kms/base/check.h"
-#include "kms/base/mutex.h"
+#include "kms/ak/tls_listener.h"
 #include "kms/base/status_macros.h"
 
 namespace keyhop {
 namespace {
 
-using Acceptor = net::basic_socket_acceptor<tcp, Executor>;
-using Stream = net::ssl::stream<Socket>;
-template <typename T>
-using Task = net::awaitable<T, Executor>;
-constexpr net::use_awaitable_t<Executor> kAwait;
-
-constexpr std::chrono::milliseconds kAcceptPause(50);
 constexpr std::chrono::seconds kGoodbyeTimeout(2);
 // Of one read; a TLS record holds no more.
 constexpr size_t kReadBytes = size_t{16} << 10;
@@ -53,25 +34,22 @@ HttpAnswer TooMany(std::string message, Duration wait) {
   return answer;
 }
 
-// One request that a handler answers, on whatever thread.
-struct HandlerCall {
-  enum State { kAsked, kAwaited, kAnswered };
-  using Resumption = net::async_result<net::use_awaitable_t<Executor>, void()>::handler_type;
+struct HttpsCounters {
+  std::atomic<uint64_t> requests = 0, requests_over_rate = 0;
+  std::array<std::atomic<uint64_t>, 600> answers = {};  // By status code.
+};
 
-  explicit HandlerCall(const std::shared_ptr<Loop>& l)
-      : loop(l), work(net::make_work_guard(l->io.get_executor())) {}
-  // On the loop's thread.
-  void Resume() {
-    const std::shared_ptr<Loop> kept = loop;  // Outlives the call of post().
-    net::post(kept->io.get_executor(),
-              [go_on = *std::exchange(resume, std::nullopt)]() mutable { go_on(); });
-  }
+struct HttpsShared : LoopShared {
+  HttpsShared(HttpsConfig c, HttpHandler h)
+      : LoopShared(c.threads, c.handshakes_max),
+        config(std::move(c)),
+        handler(std::move(h)),
+        admission(config.admission) {}
 
-  const std::shared_ptr<Loop> loop;
-  net::executor_work_guard<Executor> work;  // An answer is to come: the loop does not end.
-  std::atomic<State> state = kAsked;
-  std::optional<HttpAnswer> answer;
-  std::optional<Resumption> resume;
+  const HttpsConfig config;
+  const HttpHandler handler;
+  Admission admission;
+  HttpsCounters counters;
 };
 
 // One client, from the handshake to the end.
@@ -115,7 +93,7 @@ class Connection final : public LoopMember {
   std::shared_ptr<Loop> loop_;
   HttpsShared& shared_;
   TlsContext tls_;
-  Stream stream_;
+  TlsStream stream_;
   HttpReader reader_;
   std::vector<char> buffer_;  // What came and was not read yet: [begin_, end_).
   size_t begin_ = 0;
@@ -134,18 +112,10 @@ class Connection final : public LoopMember {
 
 Task<void> Connection::Run() {
   if (shared_.stopping) co_return;
-  error_code ec;
-  stream_.next_layer().set_option(tcp::no_delay(true), ec);
-  const tcp::endpoint peer = stream_.next_layer().remote_endpoint(ec);
-  address_ = peer.address().to_string();
   SetDeadline(shared_.config.handshake_timeout);
-  co_await stream_.async_handshake(Stream::server, net::redirect_error(kAwait, ec));
-  if (ec) {
-    ++shared_.counters.failed_handshakes;
-    const std::string why = FailedHandshake(stream_.native_handle(), peer, ec);
-    if (!why.empty() && shared_.config.on_failed_handshake) shared_.config.on_failed_handshake(why);
-    co_return;
-  }
+  const bool shaken =
+      co_await TlsHandshake(stream_, shared_, address_, shared_.config.on_failed_handshake);
+  if (!shaken) co_return;
   certificate_ = PeerDer(stream_.native_handle());
   if (shared_.config.psk.has_value()) psk_ = PskPeerOf(stream_.native_handle());
   const bool let_in = co_await LetIn();
@@ -165,7 +135,7 @@ Task<bool> Connection::LetIn() {
     loop_->NotStrange(this);
     co_return true;
   }
-  ++shared_.counters.refused_over_limit;
+  ++shared_.loop_counters.refused_over_limit;
   const HttpAnswer answer = TooMany(*refusal, Duration{});
   co_await Write(answer, /*keep_alive=*/false);
   co_await Goodbye(/*drain=*/true);
@@ -257,26 +227,11 @@ absl::StatusOr<std::string> Connection::Caller() {
   return caller_;
 }
 
-// Hands the request to the handler and goes on, on this thread, once it is answered. Most answers
-// are there when the handler returns: those cost no turn of the loop.
 Task<HttpAnswer> Connection::Ask(HttpRequest request) {
-  // Shared because std::function is copied, and whoever answers may outlive this connection.
-  const auto call = std::make_shared<HandlerCall>(loop_);
-  shared_.handler(std::move(request), [call](HttpAnswer answer) {
-    KEYHOP_CHECK(!call->answer.has_value(), "a request was answered twice");
-    call->answer = std::move(answer);
-    if (call->state.exchange(HandlerCall::kAnswered) == HandlerCall::kAwaited) call->Resume();
-  });
-  if (call->state.load() != HandlerCall::kAnswered) {
-    const auto wait = [&call](auto resume) {
-      // Once it says so, the call may be answered and gone on with by another thread.
-      const std::shared_ptr<HandlerCall> kept = call;
-      kept->resume.emplace(std::move(resume));
-      if (kept->state.exchange(HandlerCall::kAwaited) == HandlerCall::kAnswered) kept->Resume();
-    };
-    co_await net::async_initiate<const net::use_awaitable_t<Executor>, void()>(wait, kAwait);
-  }
-  co_return *std::move(call->answer);
+  return LoopCall<HttpAnswer>::Await(loop_,
+                                     [this, request = std::move(request)](HttpDone done) mutable {
+                                       shared_.handler(std::move(request), std::move(done));
+                                     });
 }
 
 Task<bool> Connection::Write(const HttpAnswer& answer, bool keep_alive, bool head) {
@@ -329,12 +284,9 @@ Task<void> Connection::Goodbye(bool drain) {
 
 class HttpsServer::Impl {
  public:
-  Impl(HttpsConfig config, HttpHandler handler) : shared_(std::move(config), std::move(handler)) {
-    const int threads = std::max(1, shared_.config.threads);
-    for (int i = 0; i < threads; ++i) loops_.push_back(std::make_shared<Loop>());
-    accept_pause_.emplace(loops_[0]->io);
-  }
-  ~Impl() { Stop(); }
+  Impl(HttpsConfig config, HttpHandler handler)
+      : shared_(std::move(config), std::move(handler)),
+        listener_(shared_, shared_.config.threads) {}
 
   absl::Status Listen() {
     if (!shared_.config.read_certificate) {
@@ -343,26 +295,15 @@ class HttpsServer::Impl {
     if (shared_.config.psk.has_value() && !shared_.config.read_psk) {
       return absl::InvalidArgumentError("read_psk is required where pre-shared keys are");
     }
-    KEYHOP_ASSIGN_OR_RETURN(const tcp::endpoint endpoint, ParseEndpoint(shared_.config.listen));
+    KEYHOP_RETURN_IF_ERROR(ParseEndpoint(shared_.config.listen).status());
     KEYHOP_RETURN_IF_ERROR(ReloadTls());
-    error_code ec;
-    acceptor_.emplace(loops_[0]->io);
-    acceptor_->open(endpoint.protocol(), ec);
-    if (!ec) acceptor_->set_option(net::socket_base::reuse_address(true), ec);
-    if (!ec) acceptor_->bind(endpoint, ec);
-    if (!ec) acceptor_->listen(net::socket_base::max_listen_connections, ec);
-    if (!ec) port_ = acceptor_->local_endpoint(ec).port();
-    if (!ec) return absl::OkStatus();
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", shared_.config.listen, ": ", ec.message()));
+    return listener_.Listen(shared_.config.listen);
   }
 
   void Run() {
-    net::co_spawn(loops_[0]->io, Accept(), net::detached);
-    for (const std::shared_ptr<Loop>& loop : loops_) {
-      net::post(loop->io, [this, loop] { loop->Sweep(shared_); });
-      threads_.emplace_back([loop] { loop->io.run(); });
-    }
+    listener_.Run([this](std::shared_ptr<Loop> loop, Socket socket) {
+      return Serve(std::move(loop), std::move(socket));
+    });
   }
 
   absl::Status ReloadTls() {
@@ -371,65 +312,22 @@ class HttpsServer::Impl {
     if (shared_.config.psk.has_value()) {
       KEYHOP_RETURN_IF_ERROR(SetUpPsk(tls->native_handle(), *shared_.config.psk));
     }
-    MutexLock lock(shared_.mu);
-    shared_.tls = std::move(tls);
+    shared_.SetTls(std::move(tls));
     return absl::OkStatus();
   }
 
-  void Stop() {
-    MutexLock lock(stop_mu_);
-    shared_.stopping = true;
-    // The first loop accepts for the others: once it has ended, nothing new comes to them.
-    for (size_t i = 0; i < threads_.size(); ++i) {
-      const std::shared_ptr<Loop>& loop = loops_[i];
-      net::post(loop->io, [this, i, loop] {
-        error_code ec;
-        if (i == 0) acceptor_->close(ec);
-        if (i == 0) accept_pause_->cancel();
-        loop->End();
-      });
-      threads_[i].join();
-    }
-    threads_.clear();
-  }
-
-  uint16_t port() const { return port_; }
-  const HttpsCounters& counters() const { return shared_.counters; }
+  void Stop() { listener_.Stop(); }
+  uint16_t port() const { return listener_.port(); }
+  const HttpsShared& shared() const { return shared_; }
 
  private:
-  // Never waits for a client, and ends with the server only.
-  Task<void> Accept() {
-    for (size_t turn = 0; !shared_.stopping; ++turn) {
-      const std::shared_ptr<Loop>& loop = loops_[turn % loops_.size()];
-      error_code ec;
-      Socket socket = co_await acceptor_->async_accept(loop->io, net::redirect_error(kAwait, ec));
-      if (shared_.stopping) break;
-      if (ec == net::error::connection_aborted) continue;
-      if (ec) {  // Such as no more file descriptors: wait for some to be closed.
-        for (const std::shared_ptr<Loop>& other : loops_) {
-          net::post(other->io, [this, other] { other->DropOldestStranger(shared_); });
-        }
-        accept_pause_->expires_after(kAcceptPause);
-        co_await accept_pause_->async_wait(net::redirect_error(kAwait, ec));
-        continue;
-      }
-      ++shared_.counters.accepted;
-      net::co_spawn(loop->io, Serve(loop, std::move(socket)), net::detached);
-    }
-  }
-
   Task<void> Serve(std::shared_ptr<Loop> loop, Socket socket) {
     Connection connection(std::move(loop), shared_, std::move(socket));
     co_await connection.Run();
   }
 
   HttpsShared shared_;
-  std::vector<std::shared_ptr<Loop>> loops_;
-  std::optional<Acceptor> acceptor_;
-  std::optional<Timer> accept_pause_;
-  uint16_t port_ = 0;
-  Mutex stop_mu_;
-  std::vector<std::thread> threads_;
+  TlsListener listener_;
 };
 
 HttpsServer::HttpsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -446,14 +344,15 @@ absl::StatusOr<std::unique_ptr<HttpsServer>> HttpsServer::Start(HttpsConfig conf
 uint16_t HttpsServer::port() const { return impl_->port(); }
 
 HttpsCounts HttpsServer::counts() const {
-  const HttpsCounters& c = impl_->counters();
-  HttpsCounts counts = {.accepted = c.accepted,
-                        .refused_over_limit = c.refused_over_limit,
-                        .failed_handshakes = c.failed_handshakes,
-                        .dropped_handshakes = c.dropped_handshakes,
+  const LoopCounters& l = impl_->shared().loop_counters;
+  const HttpsCounters& c = impl_->shared().counters;
+  HttpsCounts counts = {.accepted = l.accepted,
+                        .refused_over_limit = l.refused_over_limit,
+                        .failed_handshakes = l.failed_handshakes,
+                        .dropped_handshakes = l.dropped_handshakes,
                         .requests = c.requests,
                         .requests_over_rate = c.requests_over_rate,
-                        .timeouts = c.timeouts};
+                        .timeouts = l.timeouts};
   for (size_t status = 0; status < c.answers.size(); ++status) {
     if (c.answers[status] > 0) counts.answers[static_cast<int>(status)] = c.answers[status];
   }

@@ -1,6 +1,4 @@
-#include "kms/ak/https_loop.h"
-
-#include <algorithm>
+#include "kms/ak/tls_loop.h"
 
 #include "kms/ak/http.h"
 
@@ -11,32 +9,30 @@ constexpr std::chrono::milliseconds kSweepEvery(200);
 
 }  // namespace
 
-void Loop::Add(LoopMember* connection, HttpsShared& shared) {
+void Loop::Add(LoopMember* connection, LoopShared& shared) {
   connections_.insert(connection);
   strangers_.push_back(connection);
-  const size_t threads = static_cast<size_t>(std::max(1, shared.config.threads));
-  const size_t most = std::max<size_t>(1, shared.config.handshakes_max / threads);
-  if (strangers_.size() > most) DropOldestStranger(shared);
+  if (strangers_.size() > shared.strangers_max) DropOldestStranger(shared);
 }
 
-void Loop::Remove(LoopMember* connection, HttpsShared& shared) {
+void Loop::Remove(LoopMember* connection, LoopShared& shared) {
   NotStrange(connection);
   connections_.erase(connection);
   if (shared.stopping) sweep_.cancel();
 }
 
-void Loop::DropOldestStranger(HttpsShared& shared) {
+void Loop::DropOldestStranger(LoopShared& shared) {
   if (strangers_.empty()) return;
-  ++shared.counters.dropped_handshakes;
+  ++shared.loop_counters.dropped_handshakes;
   strangers_.front()->Close();
   strangers_.pop_front();
 }
 
-void Loop::Sweep(HttpsShared& shared) {
+void Loop::Sweep(LoopShared& shared) {
   const Clock::time_point now = Clock::now();
   for (LoopMember* connection : connections_) {
     if (!connection->Overdue(now)) continue;
-    ++shared.counters.timeouts;
+    ++shared.loop_counters.timeouts;
     connection->Close();
   }
   if (shared.stopping && connections_.empty()) return;

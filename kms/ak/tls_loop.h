@@ -1,7 +1,7 @@
-#ifndef KEYHOP_KMS_AK_HTTPS_LOOP_H_
-#define KEYHOP_KMS_AK_HTTPS_LOOP_H_
+#ifndef KEYHOP_KMS_AK_TLS_LOOP_H_
+#define KEYHOP_KMS_AK_TLS_LOOP_H_
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -16,15 +16,12 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "kms/ak/admission.h"
-#include "kms/ak/https_server.h"
 #include "kms/base/instant.h"
 #include "kms/base/mutex.h"
 
-// What an HTTPS server's threads have: for https_server.cc alone.
+// What the threads of a server over TLS have: for the servers' own .cc files.
 
 namespace keyhop {
 
@@ -44,26 +41,28 @@ inline Instant ToInstant(Clock::time_point t) {
   return {std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count()};
 }
 
-struct HttpsCounters {
+struct LoopCounters {
   std::atomic<uint64_t> accepted = 0, refused_over_limit = 0, failed_handshakes = 0,
-                        dropped_handshakes = 0, requests = 0, requests_over_rate = 0, timeouts = 0;
-  std::array<std::atomic<uint64_t>, 600> answers = {};  // By status code.
+                        dropped_handshakes = 0, timeouts = 0;
 };
 
 // What all threads of a server share.
-struct HttpsShared {
-  HttpsShared(HttpsConfig c, HttpHandler h)
-      : config(std::move(c)), handler(std::move(h)), admission(config.admission) {}
+struct LoopShared {
+  LoopShared(int threads, size_t handshakes_max)
+      : strangers_max(
+            std::max<size_t>(1, handshakes_max / static_cast<size_t>(std::max(1, threads)))) {}
 
   TlsContext CurrentTls() {
     MutexLock lock(mu);
     return tls;
   }
+  void SetTls(TlsContext next) {
+    MutexLock lock(mu);
+    tls = std::move(next);
+  }
 
-  const HttpsConfig config;
-  const HttpHandler handler;
-  Admission admission;
-  HttpsCounters counters;
+  const size_t strangers_max;  // Of each loop.
+  LoopCounters loop_counters;
   std::atomic<bool> stopping = false;
   Mutex mu;
   TlsContext tls ABSL_GUARDED_BY(mu);
@@ -85,13 +84,13 @@ class Loop {
   // A connection comes as a stranger: it has not been let in yet. Past the budget of those the
   // oldest is dropped: an honest client needs a few round trips, and a flood pays for each place
   // that it takes with one of its own.
-  void Add(LoopMember* connection, HttpsShared& shared);
+  void Add(LoopMember* connection, LoopShared& shared);
   void NotStrange(LoopMember* connection) { strangers_.remove(connection); }
-  void Remove(LoopMember* connection, HttpsShared& shared);
-  void DropOldestStranger(HttpsShared& shared);
+  void Remove(LoopMember* connection, LoopShared& shared);
+  void DropOldestStranger(LoopShared& shared);
 
   // Ends what is overdue, now and again and again; a timer for each connection would cost more.
-  void Sweep(HttpsShared& shared);
+  void Sweep(LoopShared& shared);
   // Closes what is idle; Sweep ends with the last connection.
   void End();
   // As in a Date header, of now.
@@ -110,4 +109,4 @@ class Loop {
 
 }  // namespace keyhop
 
-#endif  // KEYHOP_KMS_AK_HTTPS_LOOP_H_
+#endif  // KEYHOP_KMS_AK_TLS_LOOP_H_
