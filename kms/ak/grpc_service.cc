@@ -1,7 +1,6 @@
 #include "kms/ak/grpc_service.h"
 
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/support/message_allocator.h>
 
 #include <optional>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "kms/ak/grpc_draw_stream.h"
 #include "kms/ak/grpc_messages.h"
 #include "kms/ak/grpc_refusal.h"
+#include "kms/ak/grpc_wiping_allocator.h"
 #include "kms/ak/request_reader.h"
 #include "kms/core/uuid.h"
 
@@ -40,32 +40,6 @@ class DrawReactor final : public Reactor {
 
   DeliveryPort& port_;
   const uint64_t call_;
-};
-
-// Holds the messages of one call; wipes the keys of the answer when gRPC is done with it.
-template <typename Request>
-class WipingAllocator final : public grpc::MessageAllocator<Request, pb::KeyContainer> {
- public:
-  grpc::MessageHolder<Request, pb::KeyContainer>* AllocateMessages() override {
-    return new Holder();
-  }
-
- private:
-  class Holder final : public grpc::MessageHolder<Request, pb::KeyContainer> {
-   public:
-    Holder() {
-      this->set_request(&request_);
-      this->set_response(&response_);
-    }
-    void Release() override {
-      CleanseKeys(response_);
-      delete this;
-    }
-
-   private:
-    Request request_;
-    pb::KeyContainer response_;
-  };
 };
 
 // Answers the call with what the port says.
@@ -168,8 +142,8 @@ class DeliveryService final : public pb::KeyDelivery::CallbackService {
 
   DeliveryPort& port_;
   const GrpcPeerReader peer_;
-  WipingAllocator<pb::KeyRequest> draw_messages_;
-  WipingAllocator<pb::KeyIdsRequest> fetch_messages_;
+  WipingAllocator<pb::KeyRequest, pb::KeyContainer, CleanseKeys> draw_messages_;
+  WipingAllocator<pb::KeyIdsRequest, pb::KeyContainer, CleanseKeys> fetch_messages_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "kms/ks004/grpc_keystreams.h"
 
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/support/message_allocator.h>
 
 #include <optional>
 #include <utility>
@@ -9,6 +8,7 @@
 
 #include "keyhop/etsi004/v2/etsi004.grpc.pb.h"
 #include "kms/ak/grpc_refusal.h"
+#include "kms/ak/grpc_wiping_allocator.h"
 #include "kms/core/uuid.h"
 #include "kms/ks004/sae_uri.h"
 
@@ -58,30 +58,7 @@ void Fill(const KeystreamAnswer& in, pb::CloseResponse& out) {
   out.set_status(static_cast<uint32_t>(in.status));
 }
 
-// Wipes the key of an answer when gRPC is done with it.
-class WipingAllocator final : public grpc::MessageAllocator<pb::GetKeyRequest, pb::GetKeyResponse> {
- public:
-  grpc::MessageHolder<pb::GetKeyRequest, pb::GetKeyResponse>* AllocateMessages() override {
-    return new Holder();
-  }
-
- private:
-  class Holder final : public grpc::MessageHolder<pb::GetKeyRequest, pb::GetKeyResponse> {
-   public:
-    Holder() {
-      set_request(&request_);
-      set_response(&response_);
-    }
-    void Release() override {
-      Cleanse(*response_.mutable_key_buffer());
-      delete this;
-    }
-
-   private:
-    pb::GetKeyRequest request_;
-    pb::GetKeyResponse response_;
-  };
-};
+void CleanseKey(pb::GetKeyResponse& answer) { Cleanse(*answer.mutable_key_buffer()); }
 
 class KeystreamService final : public pb::KeyStreams::CallbackService {
  public:
@@ -161,7 +138,7 @@ class KeystreamService final : public pb::KeyStreams::CallbackService {
 
   KeystreamPort& port_;
   const GrpcPeerReader peer_;
-  WipingAllocator get_messages_;
+  WipingAllocator<pb::GetKeyRequest, pb::GetKeyResponse, CleanseKey> get_messages_;
 };
 
 }  // namespace
