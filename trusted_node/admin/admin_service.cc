@@ -1,14 +1,13 @@
 #include "trusted_node/admin/admin_service.h"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
-#include <future>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "keyhop/admin/v1/admin.grpc.pb.h"
+#include "trusted_node/admin/ask_core.h"
 #include "trusted_node/admin/topology.h"
 #include "trusted_node/admin/workers.h"
 
@@ -18,7 +17,6 @@ namespace {
 using Context = grpc::CallbackServerContext;
 using Reactor = grpc::ServerUnaryReactor;
 
-constexpr std::chrono::seconds kSnapshotWait{5};
 constexpr size_t kWorkers = 2;
 constexpr size_t kCallsWaitingMax = 64;
 
@@ -144,13 +142,8 @@ class AdminCalls {
   // Checks the caller, then waits for the core's snapshot.
   grpc::Status Ask(const Context& context, std::optional<NodeSnapshot>& out) {
     if (const absl::Status who = hooks_.check_operator(context); !who.ok()) return ToGrpc(who);
-    auto answer = std::make_shared<std::promise<NodeSnapshot>>();
-    auto future = answer->get_future();
-    port_.AskSnapshot([answer](NodeSnapshot snapshot) { answer->set_value(std::move(snapshot)); });
-    if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
-      return {grpc::StatusCode::UNAVAILABLE, "the core did not answer in time; retry"};
-    }
-    out = future.get();
+    out = AskCore<NodeSnapshot>([&](auto done) { port_.AskSnapshot(std::move(done)); });
+    if (!out) return {grpc::StatusCode::UNAVAILABLE, kCoreTooLate};
     return grpc::Status::OK;
   }
 

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
-#include <future>
 #include <map>
 #include <optional>
 #include <set>
@@ -30,6 +29,7 @@
 #include "kms/storage/secret_file.h"
 #include "kms/tls/grpc_credentials.h"
 #include "trusted_node/admin/admin_service.h"
+#include "trusted_node/admin/ask_core.h"
 #include "trusted_node/daemon/checks.h"
 #include "trusted_node/daemon/core_loop.h"
 #include "trusted_node/daemon/etsi004.h"
@@ -50,7 +50,6 @@ namespace {
 
 using config::v1::Config;
 
-constexpr auto kSnapshotWait = std::chrono::seconds(5);
 constexpr int kExitStorage = 74;  // EX_IOERR
 
 Instant MonotonicNow() {
@@ -86,9 +85,9 @@ struct Daemon::Impl {
   absl::Status MakeCore();
   absl::Status Listen();
   absl::Status StartHttps();
-  // One gRPC listener; the first of `clients` is the kind whose trust store clients are told of.
   // Lets tools ask what `site` serves.
   void AddReflection(GrpcServers::Site& site);
+  // One gRPC listener; the first of `clients` is the kind whose trust store clients are told of.
   GrpcServers::Site Site(const char* what, const std::string& address,
                          const std::vector<CertificateKind>& clients);
   HttpsConfig HttpsFor(const char* what, const std::string& address, const std::string& client_ca,
@@ -314,27 +313,17 @@ absl::Status Daemon::Impl::Listen() {
 // The record first, then the modules, and one call after the other: both say the same at the end.
 absl::Status Daemon::Impl::SwitchLink(const LinkId& link, bool up) {
   MutexLock lock(switching);
-  auto promise = std::make_shared<std::promise<absl::Status>>();
-  std::future<absl::Status> future = promise->get_future();
-  loop->SwitchLink(link, up,
-                   [promise](absl::Status status) { promise->set_value(std::move(status)); });
-  if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
-    return absl::UnavailableError("the core did not answer in time; retry");
-  }
-  KEYHOP_RETURN_IF_ERROR(future.get());
+  KEYHOP_RETURN_IF_ERROR(AskCore<absl::Status>([&](auto done) {
+                           loop->SwitchLink(link, up, std::move(done));
+                         }).value_or(absl::UnavailableError(kCoreTooLate)));
   spdlog::info("link {}: {} by an operator", link.value, up ? "up" : "down");
   return kq1->SetLink(link, up);
 }
 
 absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
-  auto promise = std::make_shared<std::promise<absl::Status>>();
-  std::future<absl::Status> future = promise->get_future();
-  loop->SwitchSae(sae, active,
-                  [promise](absl::Status status) { promise->set_value(std::move(status)); });
-  if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
-    return absl::UnavailableError("the core did not answer in time; retry");
-  }
-  KEYHOP_RETURN_IF_ERROR(future.get());
+  KEYHOP_RETURN_IF_ERROR(AskCore<absl::Status>([&](auto done) {
+                           loop->SwitchSae(sae, active, std::move(done));
+                         }).value_or(absl::UnavailableError(kCoreTooLate)));
   spdlog::info("SAE {}: {} by an operator", sae.value, active ? "resumed" : "suspended");
   return absl::OkStatus();
 }
@@ -392,14 +381,9 @@ absl::Status Daemon::Impl::StartHttps() {
 }
 
 HttpsSite::Page Daemon::Impl::Metrics() {
-  // Shared: a core that is too late answers when nobody waits any more.
-  auto promise = std::make_shared<std::promise<NodeSnapshot>>();
-  std::future<NodeSnapshot> future = promise->get_future();
-  loop->AskSnapshot([promise](NodeSnapshot snapshot) { promise->set_value(std::move(snapshot)); });
-  if (future.wait_for(kSnapshotWait) != std::future_status::ready) {
-    return {503, "text/plain; charset=utf-8", "the core is busy\n"};
-  }
-  NodeSnapshot snapshot = future.get();
+  auto answer = AskCore<NodeSnapshot>([&](auto done) { loop->AskSnapshot(std::move(done)); });
+  if (!answer) return {503, "text/plain; charset=utf-8", "the core is busy\n"};
+  NodeSnapshot snapshot = *std::move(answer);
   for (const auto& [peer, status] : kx->Status()) {
     snapshot.counters["kx_messages_dropped"] += status.dropped_messages;
     snapshot.counters["kx_messages_refused"] += status.refused_messages;
