@@ -85,14 +85,9 @@ std::string Paths(const std::vector<Node>& nodes) {
   return absl::StrJoin(paths, "|");
 }
 
-constexpr char kBash[] = R"(# bash completion of keyhop; source it, or put it into
-# ~/.local/share/bash-completion/completions/keyhop
-_keyhop() {
-  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at= skip= word i
-  local commands= options=
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    word=${COMP_WORDS[i]}
-    if [ -n "$skip" ]; then skip=; continue; fi
+// In bash and zsh: on from `word`, which one after the other of those so far is, to what was said
+// last.
+constexpr char kWalk[] = R"(    if [ -n "$skip" ]; then skip=; continue; fi
     case $word in
       @VALUES@) skip=1; continue ;;
     esac
@@ -103,7 +98,16 @@ _keyhop() {
   case $at in
 @CASES@  esac
   case $prev in
-    @FILES@) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+)";
+
+constexpr char kBash[] = R"(# bash completion of keyhop; source it, or put it into
+# ~/.local/share/bash-completion/completions/keyhop
+_keyhop() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at= skip= word i
+  local commands= options=
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=${COMP_WORDS[i]}
+@WALK@    @FILES@) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     @VALUES@) COMPREPLY=(); return ;;
   esac
   if [[ $cur == -* ]]; then
@@ -125,18 +129,7 @@ _keyhop() {
   local at= skip= word i commands= options= cur=${words[CURRENT]} prev=${words[CURRENT-1]}
   for ((i = 2; i < CURRENT; i++)); do
     word=${words[i]}
-    if [ -n "$skip" ]; then skip=; continue; fi
-    case $word in
-      @VALUES@) skip=1; continue ;;
-    esac
-    case "${at:+$at }$word" in
-      @PATHS@) at="${at:+$at }$word" ;;
-    esac
-  done
-  case $at in
-@CASES@  esac
-  case $prev in
-    @FILES@) _files; return ;;
+@WALK@    @FILES@) _files; return ;;
     @VALUES@) return ;;
   esac
   if [[ $cur == -* ]]; then
@@ -198,11 +191,12 @@ std::string CompletionScript(const CLI::App& app, const std::string& shell) {
   Values(app, file_options, value_options);
   const std::string files = absl::StrJoin(file_options, "|");
   if (shell == "fish") return Fish(nodes, files);
-  return absl::StrReplaceAll(shell == "zsh" ? kZsh : kBash,
-                             {{"@CASES@", Cases(nodes)},
-                              {"@PATHS@", Paths(nodes)},
-                              {"@FILES@", files},
-                              {"@VALUES@", absl::StrJoin(value_options, "|")}});
+  const std::string script =
+      absl::StrReplaceAll(shell == "zsh" ? kZsh : kBash, {{"@WALK@", kWalk}});
+  return absl::StrReplaceAll(script, {{"@CASES@", Cases(nodes)},
+                                      {"@PATHS@", Paths(nodes)},
+                                      {"@FILES@", files},
+                                      {"@VALUES@", absl::StrJoin(value_options, "|")}});
 }
 
 }  // namespace keyhop::cli

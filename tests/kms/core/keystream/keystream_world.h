@@ -21,6 +21,13 @@
 
 namespace keyhop {
 
+// A pace that no test meets, but where it says so.
+inline const KeystreamQos kQos{.chunk_bytes = 32,
+                               .max_bps = 100'000'000,
+                               .jitter_bps = 100'000'000,
+                               .timeout_ms = 1000,
+                               .ttl_s = 60};
+
 class KeystreamWorld {
  public:
   explicit KeystreamWorld(KeystreamConfig config = {}) : config_(config) {

@@ -9,13 +9,6 @@ namespace {
 
 using enum KeystreamStatus;
 
-// A pace that no test here meets, but where it says so.
-constexpr KeystreamQos kQos{.chunk_bytes = 32,
-                            .max_bps = 100'000'000,
-                            .jitter_bps = 100'000'000,
-                            .timeout_ms = 1000,
-                            .ttl_s = 60};
-
 TEST(KeystreamPeerTest, NothingIsGivenBeforeTheOtherKmeHoldsIt) {
   KeystreamWorld world;
   const KeyId id = world.Established(kQos);

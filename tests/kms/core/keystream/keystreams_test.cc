@@ -9,12 +9,6 @@ namespace {
 
 using enum KeystreamStatus;
 
-// A pace that no test here meets, but where it says so.
-constexpr KeystreamQos kQos{.chunk_bytes = 32,
-                            .max_bps = 100'000'000,
-                            .jitter_bps = 100'000'000,
-                            .timeout_ms = 1000,
-                            .ttl_s = 60};
 const KeyId kPredefined = {1, 2, 3};
 
 // ---- OPEN_CONNECT.
