@@ -11,6 +11,7 @@ import world  # noqa: E402
 from client import Kme  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from rows import ROWS  # noqa: E402
+import connection_rows  # noqa: E402, F401  (adds its rows)
 import delivery_rows  # noqa: E402, F401  (adds its rows)
 
 WRONG = (world.Failure, OSError, ValueError, KeyError, TypeError, AttributeError,
