@@ -4,17 +4,11 @@
 
 #include "absl/status/status.h"
 #include "kms/base/overload.h"
+#include "kms/core/stream/bits.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/word.h"
 
 namespace keyhop {
-namespace {
-
-bool UsedAt(const std::vector<uint8_t>& used, uint64_t word) {
-  return (used[word / 8] >> (word % 8)) & 1;
-}
-
-}  // namespace
 
 bool StreamDestination::CoversUnused(const Wanted& w) const {
   uint64_t at = w.at.offset;
@@ -29,7 +23,7 @@ bool StreamDestination::CoversUnused(const Wanted& w) const {
     if (it->first.epoch != w.epoch || !unit.leased || at >= begin + unit.length) return false;
     const uint64_t stop = std::min(end, begin + unit.length);
     for (; at < stop; at += kWordBytes) {
-      if (UsedAt(unit.used, (at - begin) / kWordBytes)) return false;
+      if (IsSet(unit.used, (at - begin) / kWordBytes)) return false;
     }
   }
   return true;
@@ -78,19 +72,14 @@ void StreamDestination::Consume(const std::vector<Wanted>& wanted, StreamOutbox&
       const uint64_t stop = std::min(end, begin + unit.length);
       unit.body.Erase(at - begin, stop - at);
       for (; at < stop; at += kWordBytes) {
-        const uint64_t word = (at - begin) / kWordBytes;
-        unit.used[word / 8] |= static_cast<uint8_t>(1u << (word % 8));
+        Set(unit.used, (at - begin) / kWordBytes);
       }
       touched.insert(it->first);
     }
   }
   for (const StreamAddress& at : touched) {
     const auto it = units_.find(at);
-    bool all = true;
-    for (uint64_t word = 0; word < it->second.length / kWordBytes; ++word) {
-      all &= UsedAt(it->second.used, word);
-    }
-    if (all) {
+    if (AllSet(it->second.used, it->second.length / kWordBytes)) {
       Drop(it, /*burnt=*/false, out);
     } else {
       WriteState(at, it->second, out);

@@ -3,21 +3,11 @@
 #include <set>
 
 #include "absl/status/status.h"
+#include "kms/core/stream/bits.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/word.h"
 
 namespace keyhop {
-namespace {
-
-bool AllFetched(const SupplyRecord& supply) {
-  for (size_t i = 0; i < supply.slaves.size(); ++i) {
-    if (((supply.fetched[i / 8] >> (i % 8)) & 1) == 0) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
 absl::Status StreamDestination::CheckRecovered(const std::vector<StreamRecord>& recovered) {
   uint64_t top_epoch = 0;
   StreamAddress top = {};
@@ -61,7 +51,7 @@ absl::Status StreamDestination::CheckRecovered(const std::vector<StreamRecord>& 
   }
   for (const auto& [id, supply] : supplies) {
     if (supply->fetched.size() != (supply->slaves.size() + 7) / 8 ||
-        keys.erase(id) != (AllFetched(*supply) ? 0 : 1)) {
+        keys.erase(id) != (AllSet(supply->fetched, supply->slaves.size()) ? 0 : 1)) {
       return absl::DataLossError("a key of a supply notice is not what its account says");
     }
   }

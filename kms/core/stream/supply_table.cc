@@ -3,13 +3,9 @@
 #include <algorithm>
 
 #include "kms/base/check.h"
+#include "kms/core/stream/bits.h"
 
 namespace keyhop {
-namespace {
-
-bool IsSet(const std::vector<uint8_t>& bits, size_t at) { return (bits[at / 8] >> (at % 8)) & 1; }
-
-}  // namespace
 
 void SupplyTable::Recover(SupplyKeyRecord record) {
   if (record.body) entries_[record.id].key = std::move(*record.body);
@@ -108,9 +104,8 @@ SecretBytes SupplyTable::Take(const KeyId& id, const SaeId& slave, StreamOutbox&
   const auto named = std::find(entry.slaves.begin(), entry.slaves.end(), slave);
   const size_t at = static_cast<size_t>(named - entry.slaves.begin());
   KEYHOP_CHECK(named != entry.slaves.end() && !IsSet(entry.fetched, at), "ready for this slave");
-  entry.fetched[at / 8] |= static_cast<uint8_t>(1u << (at % 8));
-  bool all = true;
-  for (size_t i = 0; i < entry.slaves.size(); ++i) all &= IsSet(entry.fetched, i);
+  Set(entry.fetched, at);
+  const bool all = AllSet(entry.fetched, entry.slaves.size());
   SecretBytes key = all ? std::move(entry.key) : entry.key.Duplicate(SecretAccess::ForDelivery());
   if (all) {
     out.Write(SupplyKeyRecord{stream_, id, std::nullopt});
