@@ -126,8 +126,10 @@ uint64_t NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) 
 // ---- Segments.
 
 bool NodeCore::Impl::Starving(const SourceEntry& entry) const {
-  const SourceLevels levels = entry.end->Levels();
-  return levels.open_bytes + levels.stock_bytes < config.pool.target_bytes / 4;
+  // Ends of runs too short for a key are of no use, however many there are.
+  const uint32_t key_bytes = config.delivery.key_size_bits / 8;
+  const uint64_t usable = entry.end->Drawable(now, key_bytes) * key_bytes;
+  return usable + entry.end->Levels().stock_bytes < config.pool.target_bytes / 4;
 }
 
 uint64_t NodeCore::Impl::ReserveFor(uint8_t priority, uint64_t payload_bytes) {
