@@ -44,15 +44,17 @@ std::map<NodeId, std::vector<SaeId>> Multicasts::FurtherHomes(
   return homes;
 }
 
-std::map<NodeId, uint64_t> Multicasts::BytesNeeded(const DrawRequest& request,
+std::map<NodeId, StreamDemand> Multicasts::Demands(const DrawRequest& request,
                                                    const DeliveryContext& context) const {
-  const uint64_t keys = request.number * RoundUpToWord(KeyBytes(request));
-  std::map<NodeId, uint64_t> needed;
+  const uint64_t key = RoundUpToWord(KeyBytes(request));
+  const uint64_t keys = request.number * key;
+  std::map<NodeId, StreamDemand> demands;
   for (const auto& [home, saes] : FurtherHomes(request, context)) {
-    needed[home] = keys + kSupplyHeadBytes;
+    demands[home] = {keys + kSupplyHeadBytes, std::max<uint64_t>(key, kSupplyHeadBytes)};
   }
-  needed[context.FindSae(request.slave)->home] += keys;
-  return needed;
+  StreamDemand& first = demands[context.FindSae(request.slave)->home];
+  first = {first.bytes + keys, std::max(first.key_bytes, key)};
+  return demands;
 }
 
 std::optional<Refusal> Multicasts::Begin(Instant now, uint64_t token, const DrawRequest& request,

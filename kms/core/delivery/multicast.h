@@ -13,6 +13,7 @@
 #include "kms/core/delivery/config.h"
 #include "kms/core/delivery/delivery.h"
 #include "kms/core/delivery/request.h"
+#include "kms/core/stream/demand.h"
 #include "kms/core/stream/source.h"
 
 namespace keyhop {
@@ -28,9 +29,9 @@ class Multicasts {
  public:
   explicit Multicasts(DeliveryConfig config) : config_(config) {}
 
-  // The streams' homes and how many bytes of each a request takes. Delivery::RefusalOf has nothing
+  // What a request takes of each home's stream. Delivery::RefusalOf has nothing
   // against it.
-  std::map<NodeId, uint64_t> BytesNeeded(const DrawRequest& request,
+  std::map<NodeId, StreamDemand> Demands(const DrawRequest& request,
                                          const DeliveryContext& context) const;
 
   // Draws all that is needed and sends the notices; then `token` gets an answer. Or says why not

@@ -19,6 +19,7 @@
 #include "kms/core/keystream/pacer.h"
 #include "kms/core/keystream/records.h"
 #include "kms/core/keystream/request.h"
+#include "kms/core/stream/demand.h"
 #include "kms/core/types.h"
 
 namespace keyhop {
@@ -99,8 +100,8 @@ class Keystreams {
 
   // The other homes of streams.
   const std::map<NodeId, uint32_t>& peers() const { return peers_; }
-  // Bytes that the next draw for any stream with `home` takes.
-  uint64_t BytesWanted(const NodeId& home) const;
+  // What the next draw for any stream with `home` takes.
+  StreamDemand Demand(const NodeId& home) const;
   size_t size() const { return streams_.size(); }
   const KeystreamCounters& counters() const { return counters_; }
   const KeystreamConfig& config() const { return config_; }

@@ -325,15 +325,19 @@ uint32_t Keystreams::ChunksToDraw(const Stream& stream) const {
   return static_cast<uint32_t>(std::min(below - stream.next_index, most));
 }
 
-uint64_t Keystreams::BytesWanted(const NodeId& home) const {
-  uint64_t most = 0;
+StreamDemand Keystreams::Demand(const NodeId& home) const {
+  StreamDemand most;
   for (const KeyId& id : hungry_) {
     const Stream& stream = streams_.at(id);
     const uint64_t size = RoundUpToWord(stream.qos.chunk_bytes);
     const uint64_t bytes = ChunksToDraw(stream) * size;
-    uint64_t here = stream.peer == home ? bytes : 0;
-    if (stream.sides[0].home == home) here += bytes + kNoticeHeadBytes;
-    most = std::max(most, here);
+    if (bytes == 0) continue;
+    StreamDemand here;
+    if (stream.peer == home) here = {bytes, size};
+    if (stream.sides[0].home == home) {
+      here = {here.bytes + bytes + kNoticeHeadBytes, std::max(size, kNoticeHeadBytes)};
+    }
+    most = Larger(most, here);
   }
   return most;
 }

@@ -16,6 +16,9 @@ namespace {
 constexpr size_t kRunsMax = 1024;
 constexpr uint64_t kTopUpPart = 8;  // A pool that lacks less than such a part is full enough.
 constexpr size_t kRangesMax = 64;
+// Ends of runs too short for the usual key are kept for shorter ones, as such a part of the target.
+constexpr uint64_t kEndBytes = 32;
+constexpr uint64_t kEndsPart = 8;
 // A tail shorter than the longest key is worth joining to what touches it.
 constexpr uint64_t kJoinBytesMax = 4096;
 constexpr uint64_t kOffsetsMax = (uint64_t{1} << 44) - (uint64_t{1} << 32);
@@ -74,7 +77,7 @@ WriteSeq StreamSource::Persist(StreamOutbox& out) {
 }
 
 std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
-                                                            uint64_t target_bytes) const {
+                                                            const StreamDemand& target) const {
   if (opening_) return std::nullopt;
   if (want_epoch_) {
     if (now < next_epoch_at_) return std::nullopt;
@@ -83,12 +86,12 @@ std::optional<StreamSource::Wish> StreamSource::NextSegment(Instant now,
   if (!session_open() || !heard_us_) return std::nullopt;
   if (in_flight_.size() >= config_.segments_in_flight_max) return std::nullopt;
   const SourceLevels levels = Levels();
-  const uint64_t have = levels.open_bytes + levels.stock_bytes + levels.in_flight_bytes;
-  if (have >= target_bytes) return std::nullopt;
-  const uint64_t lacking = RoundUpToWord(target_bytes - have);
+  const uint64_t have = UsableBytes(target.key_bytes) + levels.stock_bytes + levels.in_flight_bytes;
+  if (have >= target.bytes) return std::nullopt;
+  const uint64_t lacking = RoundUpToWord(target.bytes - have);
   // Small crumbs would pay 64 bytes of pad each, and two commits at either end: a pool that is
   // nearly full is topped up in whole segments, once several are due, which then share those.
-  const uint64_t part = target_bytes / kTopUpPart;
+  const uint64_t part = target.bytes / kTopUpPart;
   if (lacking < std::min<uint64_t>(config_.segment_body_bytes, part)) return std::nullopt;
   const uint64_t several = uint64_t{config_.segments_in_flight_max} * config_.segment_body_bytes;
   if (in_flight_.empty() && lacking < std::min(several, part)) return std::nullopt;
@@ -236,13 +239,16 @@ void StreamSource::On(Instant now, const SegmentAck& m, StreamOutbox& out) {
   Persist(out);
 }
 
-void StreamSource::MaybeLease(Instant now, uint64_t target_bytes, StreamOutbox& out) {
+void StreamSource::MaybeLease(Instant now, const StreamDemand& target, StreamOutbox& out) {
   if (pending_ || stock_.empty() || !session_open() || !heard_us_) return;
-  if (runs_.size() >= kRunsMax) return;
   // Half of the target is leased ahead; the rest stays in stock, which a restart does not burn.
-  if (open_bytes_ > 0 && open_bytes_ >= (target_bytes + 1) / 2) return;
+  const uint64_t usable = UsableBytes(target.key_bytes);
+  if (usable > 0 && usable >= (target.bytes + 1) / 2) return;
   const bool little = stock_bytes_ < config_.lease_bytes_min;
-  if (little && open_bytes_ > 0 && in_flight_bytes_ > 0) return;
+  if (little && usable > 0 && in_flight_bytes_ > 0) return;
+  BurnEndsOfRuns(std::min(target.key_bytes, kEndBytes), target.bytes / kEndsPart);
+  if (runs_.size() >= kRunsMax) BurnEndsOfRuns(target.key_bytes, 0);
+  if (runs_.size() >= kRunsMax) return;
   PendingLease lease;
   lease.request.stream = stream_;
   lease.request.session = session();
@@ -348,6 +354,25 @@ uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
   return count;
 }
 
+uint64_t StreamSource::UsableBytes(uint64_t key_bytes) const {
+  const uint64_t step = std::max<uint64_t>(RoundUpToWord(key_bytes), kWordBytes);
+  uint64_t bytes = 0;
+  for (const Run& run : runs_) bytes += run.left() / step * step;
+  return bytes;
+}
+
+void StreamSource::BurnEndsOfRuns(uint64_t shorter_than, uint64_t keep_bytes) {
+  uint64_t ends = 0;
+  for (const Run& run : runs_) ends += run.left() < shorter_than ? run.left() : 0;
+  std::erase_if(runs_, [&](const Run& run) {
+    if (ends <= keep_bytes || run.left() >= shorter_than) return false;
+    ends -= run.left();
+    open_bytes_ -= run.left();
+    counters_.burnt_bytes += run.left();
+    return true;
+  });
+}
+
 StreamSource::Drawn StreamSource::TakeFrom(Run& run, uint32_t length_bytes) {
   const uint64_t step = RoundUpToWord(length_bytes);
   Drawn drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)};
@@ -384,7 +409,7 @@ absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t num
   return draft;
 }
 
-void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out) {
+void StreamSource::OnTick(Instant now, const StreamDemand& target, StreamOutbox& out) {
   std::vector<StreamAddress> late;
   for (const auto& [at, flight] : in_flight_) {
     if (flight.deadline <= now) late.push_back(at);
@@ -414,7 +439,7 @@ void StreamSource::OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out)
     if (heard_us_) next_hello_.reset();
   }
   RepeatSupplies(now, out);
-  MaybeLease(now, target_bytes, out);
+  MaybeLease(now, target, out);
 }
 
 std::optional<Instant> StreamSource::NextDeadline() const {

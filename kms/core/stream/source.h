@@ -12,6 +12,7 @@
 #include "kms/base/byte_writer.h"
 #include "kms/base/instant.h"
 #include "kms/core/stream/config.h"
+#include "kms/core/stream/demand.h"
 #include "kms/core/stream/key_id.h"
 #include "kms/core/stream/messages.h"
 #include "kms/core/stream/outbox.h"
@@ -49,13 +50,12 @@ class StreamSource {
                std::vector<StreamRecord> recovered);
 
   // What the next relay should carry, if anything: an opening when an epoch is needed, else body
-  // bytes while less than `target_bytes` are open, in stock or on their way. Never more than
-  // `bytes_max`.
+  // bytes while less than `target` is open in keys of its length, in stock or on its way.
   struct Wish {
     SegmentKind kind = SegmentKind::kBody;
     uint32_t body_bytes = 0;
   };
-  std::optional<Wish> NextSegment(Instant now, uint64_t target_bytes) const;
+  std::optional<Wish> NextSegment(Instant now, const StreamDemand& target) const;
 
   // Launches a wish over `path` with a payload (48 + body bytes) that nothing else ever uses. The
   // segment comes back without payload. It may leave once `after` is durable.
@@ -72,7 +72,7 @@ class StreamSource {
   Duration patience() const { return patience_; }
 
   void OnMessage(Instant now, const StreamMessage& message, StreamOutbox& out);
-  void OnTick(Instant now, uint64_t target_bytes, StreamOutbox& out);
+  void OnTick(Instant now, const StreamDemand& target, StreamOutbox& out);
   std::optional<Instant> NextDeadline() const;
 
   struct Drawn {
@@ -88,6 +88,8 @@ class StreamSource {
   absl::StatusOr<Draft> Draw(Instant now, uint64_t number, uint32_t length_bytes);
   // How many keys of that length could be drawn now.
   uint64_t Drawable(Instant now, uint32_t length_bytes) const;
+  // Open bytes in keys of that length, ends of runs left out.
+  uint64_t UsableBytes(uint64_t key_bytes) const;
   const SecretBytes& IdKey(uint64_t epoch) const;
 
   // ---- Supply notices (source_supply.cc): keys for further slaves at the destination.
@@ -192,10 +194,12 @@ class StreamSource {
   void RaiseMark(StreamAddress mark, StreamOutbox& out);
   void DropStock(StreamOutbox& out);
   void SayHello(Instant now, Incarnation echo, StreamOutbox& out);
-  void MaybeLease(Instant now, uint64_t target_bytes, StreamOutbox& out);
+  void MaybeLease(Instant now, const StreamDemand& target, StreamOutbox& out);
   void Grant(PendingLease lease, const std::vector<Range>& lacking, WriteSeq after);
   void Burn(Instant now, StreamAddress at);
   void AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends, WriteSeq after);
+  // The oldest go first.
+  void BurnEndsOfRuns(uint64_t shorter_than, uint64_t keep_bytes);
   bool Holds(Instant now, uint64_t number, uint32_t length_bytes) const;
   WriteSeq Persist(StreamOutbox& out);
   void WantEpoch(Instant now);

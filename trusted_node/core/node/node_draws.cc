@@ -15,9 +15,9 @@ constexpr size_t kWaitingOfAPairMax = 64;
 
 }  // namespace
 
-uint64_t NodeCore::Impl::BytesOf(const DrawRequest& request) const {
+StreamDemand NodeCore::Impl::DemandOf(const DrawRequest& request) const {
   const uint64_t bytes = request.size_bits.value_or(config.delivery.key_size_bits) / 8;
-  return request.number * RoundUpToWord(bytes);
+  return {request.number * RoundUpToWord(bytes), bytes};
 }
 
 bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
@@ -26,17 +26,16 @@ bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& reques
          draws_waiting < config.delivery.draws_waiting_max;
 }
 
-void NodeCore::Impl::MakeRoom(const NodeId& home, SourceEntry& entry, uint64_t bytes) {
-  if (entry.asked_until <= now) entry.asked_bytes = 0;
-  entry.asked_bytes = std::max(entry.asked_bytes, bytes);
+void NodeCore::Impl::MakeRoom(const NodeId& home, SourceEntry& entry, const StreamDemand& asked) {
+  entry.asked = entry.asked_until <= now ? asked : Larger(entry.asked, asked);
   entry.asked_until = now + config.pool.in_use;
   Touch(Machine::kSource, home);
 }
 
 void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
-  const uint64_t need_bytes = BytesOf(input.request);
+  const StreamDemand demand = DemandOf(input.request);
   const Instant until = now + WaitOf(input.request, config.delivery);
-  entry.waiting.push_back({input.token, std::move(input.request), need_bytes, until});
+  entry.waiting.push_back({input.token, std::move(input.request), demand, until});
   ++draws_waiting;
   ++counters["draws_waited"];
   Touch(Machine::kSource, home);
@@ -86,7 +85,7 @@ void NodeCore::Impl::On(DrawAsked input) {
   const auto* refusal = std::get_if<Refusal>(&outcome);
   if (refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable) {
     SourceEntry& entry = sources.at(slave->home);  // The attempt made it, if it was not there.
-    MakeRoom(slave->home, entry, BytesOf(input.request));
+    MakeRoom(slave->home, entry, DemandOf(input.request));
     if (MayWait(entry, input.request)) {
       Wait(slave->home, entry, std::move(input));
       return;

@@ -66,7 +66,7 @@ struct NodeCore::Impl : public DeliveryContext,
   struct WaitingDraw {
     uint64_t token = 0;
     DrawRequest request;
-    uint64_t need_bytes = 0;
+    StreamDemand demand;
     Instant until;
   };
   struct SourceEntry {
@@ -83,7 +83,7 @@ struct NodeCore::Impl : public DeliveryContext,
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
     std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
     // The largest draw that found too little of late: the pool grows until it can be served.
-    uint64_t asked_bytes = 0;
+    StreamDemand asked = {};
     Instant asked_until = {};
     uint64_t leased_bytes = 0;
   };
@@ -121,7 +121,7 @@ struct NodeCore::Impl : public DeliveryContext,
   struct WaitingMulticast {
     uint64_t token = 0;
     DrawRequest request;
-    std::map<NodeId, uint64_t> need_bytes;  // Of each home's stream.
+    std::map<NodeId, StreamDemand> demands;  // Of each home's stream.
     Instant until;
   };
   enum class Machine {
@@ -214,8 +214,8 @@ struct NodeCore::Impl : public DeliveryContext,
   // node_draws.cc
   // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
-  // A draw of so many bytes found too little.
-  void MakeRoom(const NodeId& home, SourceEntry& entry, uint64_t bytes);
+  // Such a draw found too little.
+  void MakeRoom(const NodeId& home, SourceEntry& entry, const StreamDemand& asked);
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
   // `request`: draw, fetch or status.
   void CountRefusal(const char* request, const Refusal& refusal);
@@ -223,7 +223,7 @@ struct NodeCore::Impl : public DeliveryContext,
   // Answers, in order, the draws that can be served now or whose time is over.
   void ServeWaiting(SourceEntry& entry);
   std::optional<Instant> FirstWaitEnds(const SourceEntry& entry) const;
-  uint64_t BytesOf(const DrawRequest& request) const;
+  StreamDemand DemandOf(const DrawRequest& request) const;
 
   // node_multicast.cc
   void DrawMulticast(DrawAsked input);
@@ -233,7 +233,7 @@ struct NodeCore::Impl : public DeliveryContext,
   void ServeMulticasts();
   void AnswerMulticasts();
   // The most that one of the waiting ones needs of this home's stream.
-  uint64_t MulticastNeed(const NodeId& home) const;
+  StreamDemand MulticastDemand(const NodeId& home) const;
   std::optional<Instant> MulticastDeadline() const;
   // node_keyed.cc
   // False: it has no idempotency key, or the first one; it is to be served. Else it was answered,
@@ -250,7 +250,7 @@ struct NodeCore::Impl : public DeliveryContext,
   bool TookDraw(const Multicasts::Answer& answer);
   // What the next draw for a key stream takes from this home's pair, or something where such a
   // stream needs no more than to be open.
-  uint64_t KeystreamNeed(const NodeId& home) const;
+  StreamDemand KeystreamDemand(const NodeId& home) const;
   Outcome<KeyContainer> FetchNow(const FetchRequest& request, WriteSeq& after);
 
   // node_limits.cc
@@ -291,13 +291,14 @@ struct NodeCore::Impl : public DeliveryContext,
   void Refuse(const RelayFrame& frame, RefusalReason reason);
   void DeliverSegment(Segment segment);
   bool InUse(const SourceEntry& entry) const;
-  uint64_t TargetOf(const NodeId& destination, const SourceEntry& entry) const;
+  StreamDemand TargetOf(const NodeId& destination, const SourceEntry& entry) const;
   void Refill(const NodeId& destination, SourceEntry& entry);
   // Whether the pool runs dry: its frames may take the last pads of a link.
-  bool Starving(const SourceEntry& entry) const;
+  bool Starving(const SourceEntry& entry, const StreamDemand& target) const;
   // The pads that frames of `priority` leave on a link for those that need them more.
   static uint64_t ReserveFor(uint8_t priority, uint64_t payload_bytes);
-  bool LaunchOne(const NodeId& destination, SourceEntry& entry, StreamSource::Wish wish);
+  bool LaunchOne(const NodeId& destination, SourceEntry& entry, const StreamDemand& target,
+                 StreamSource::Wish wish);
   void EnsurePrefilled();
   SourceEntry* EnsureSource(const NodeId& destination);
   StreamDestination* EnsureDestination(const NodeId& source);

@@ -107,10 +107,11 @@ Outcome<SecretBytes> NodeCore::Impl::Take(const SaeId& caller, const SaeId& mast
   return std::move(std::get<KeyContainer>(outcome).keys.front().key);
 }
 
-uint64_t NodeCore::Impl::KeystreamNeed(const NodeId& home) const {
-  if (keystreams->size() == 0) return 0;
-  return std::max(keystreams->BytesWanted(home),
-                  keystreams->peers().contains(home) ? kOpenBytes : 0);
+StreamDemand NodeCore::Impl::KeystreamDemand(const NodeId& home) const {
+  if (keystreams->size() == 0) return {};
+  const StreamDemand draws = keystreams->Demand(home);
+  if (!keystreams->peers().contains(home)) return draws;
+  return Larger(draws, {.bytes = kOpenBytes});
 }
 
 void NodeCore::Impl::Say(const NodeId& peer, KeystreamNote note, WriteSeq after) {

@@ -28,10 +28,10 @@ void NodeCore::Impl::DrawMulticast(DrawAsked input) {
     AnswerDraw(input.token, *std::move(refusal), 0);
     return;
   }
-  auto need_bytes = multicasts.BytesNeeded(input.request, *this);
-  for (const auto& [home, bytes] : need_bytes) Touch(Machine::kSource, home);
-  multicasts_waiting.push_back({input.token, std::move(input.request), std::move(need_bytes),
-                                now + config.delivery.draw_wait});
+  auto demands = multicasts.Demands(input.request, *this);
+  for (const auto& [home, demand] : demands) Touch(Machine::kSource, home);
+  multicasts_waiting.push_back(
+      {input.token, std::move(input.request), std::move(demands), now + config.delivery.draw_wait});
   ++draws_waiting;
   ++counters["draws_waited"];
 }
@@ -72,13 +72,13 @@ void NodeCore::Impl::AnswerMulticasts() {
   }
 }
 
-uint64_t NodeCore::Impl::MulticastNeed(const NodeId& home) const {
-  uint64_t need = 0;
+StreamDemand NodeCore::Impl::MulticastDemand(const NodeId& home) const {
+  StreamDemand most;
   for (const WaitingMulticast& draw : multicasts_waiting) {
-    const auto it = draw.need_bytes.find(home);
-    if (it != draw.need_bytes.end()) need = std::max(need, it->second);
+    const auto it = draw.demands.find(home);
+    if (it != draw.demands.end()) most = Larger(most, it->second);
   }
-  return need;
+  return most;
 }
 
 std::optional<Instant> NodeCore::Impl::MulticastDeadline() const {

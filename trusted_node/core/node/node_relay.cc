@@ -108,7 +108,7 @@ bool NodeCore::Impl::InUse(const SourceEntry& entry) const {
   return config.pool.prefill || (entry.used_until && now < *entry.used_until);
 }
 
-uint64_t NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) const {
+StreamDemand NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) const {
   uint64_t target = InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
   if (leases_scarce) {
     // Half of a target is leased ahead: room for a key of any size, or no draw would succeed.
@@ -117,19 +117,17 @@ uint64_t NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) 
   }
   // Half of a target is leased ahead; and twice that, since a key does not go over the end of a run
   // of bytes that touch.
-  uint64_t need = std::max(MulticastNeed(home), KeystreamNeed(home));
-  if (!entry.waiting.empty()) need = std::max(need, entry.waiting.front().need_bytes);
-  if (now < entry.asked_until) need = std::max(need, entry.asked_bytes);
-  return std::max(target, 4 * need);
+  StreamDemand need = Larger(MulticastDemand(home), KeystreamDemand(home));
+  if (!entry.waiting.empty()) need = Larger(need, entry.waiting.front().demand);
+  if (now < entry.asked_until) need = Larger(need, entry.asked);
+  return Larger({target, config.delivery.key_size_bits / 8}, {4 * need.bytes, need.key_bytes});
 }
 
 // ---- Segments.
 
-bool NodeCore::Impl::Starving(const SourceEntry& entry) const {
-  // Ends of runs too short for a key are of no use, however many there are.
-  const uint32_t key_bytes = config.delivery.key_size_bits / 8;
-  const uint64_t usable = entry.end->Drawable(now, key_bytes) * key_bytes;
-  return usable + entry.end->Levels().stock_bytes < config.pool.target_bytes / 4;
+bool NodeCore::Impl::Starving(const SourceEntry& entry, const StreamDemand& target) const {
+  const uint64_t usable = entry.end->UsableBytes(target.key_bytes);
+  return usable + entry.end->Levels().stock_bytes < target.bytes / 4;
 }
 
 uint64_t NodeCore::Impl::ReserveFor(uint8_t priority, uint64_t payload_bytes) {
@@ -139,13 +137,13 @@ uint64_t NodeCore::Impl::ReserveFor(uint8_t priority, uint64_t payload_bytes) {
 void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
   if (now < entry.not_before) return;
   entry.blocked = false;
-  const uint64_t target = TargetOf(destination, entry);
-  if (target == 0) return;
+  const StreamDemand target = TargetOf(destination, entry);
+  if (target.bytes == 0) return;
   for (uint32_t i = 0; i < config.stream.segments_in_flight_max; ++i) {
     if (entry.end->Levels().in_flight_segments >= entry.window) return;
     const auto wish = entry.end->NextSegment(now, target);
     if (!wish) return;
-    if (!LaunchOne(destination, entry, *wish)) {
+    if (!LaunchOne(destination, entry, target, *wish)) {
       entry.blocked = true;
       entry.backoff = std::clamp(entry.backoff * 2, config.pool.pace, kBackoffMax);
       entry.not_before = now + entry.backoff;
@@ -155,7 +153,7 @@ void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
 }
 
 bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
-                               StreamSource::Wish wish) {
+                               const StreamDemand& target, StreamSource::Wish wish) {
   if (destination == config.self) {
     SecretBytes payload(kSegmentHeadBytes + wish.body_bytes);
     entropy.Fill(payload.ExposeMutable(SecretAccess::ForRelay()));
@@ -173,7 +171,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
     wish.body_bytes = std::max(kBodyBytesMin, wish.body_bytes / 8 / 4 * 4);
     path = routing->PathFor(destination, wish.body_bytes + 64);
   }
-  const bool starving = wish.kind == SegmentKind::kOpening || Starving(entry);
+  const bool starving = wish.kind == SegmentKind::kOpening || Starving(entry, target);
   // Where no way has room now, what is needed most waits on its way.
   if (path.size() < 2 && starving) path = routing->PathFor(destination, 0);
   if (path.size() < 2 || path.size() > kPathNodesMax) return false;

@@ -36,9 +36,9 @@ class TwoKmes {
   void Fill(uint64_t bytes) {
     for (int i = 0; i < 200 && source_->Levels().open_bytes < bytes; ++i) {
       now = now + Duration::Millis(50);
-      source_->OnTick(now, 2 * bytes, shell_a_);
+      source_->OnTick(now, {2 * bytes, 32}, shell_a_);
       destination_->OnTick(now, shell_b_);
-      while (const auto wish = source_->NextSegment(now, 2 * bytes)) {
+      while (const auto wish = source_->NextSegment(now, {2 * bytes, 32})) {
         SecretBytes payload(48 + wish->body_bytes);
         for (uint8_t& b : payload.ExposeMutable(SecretAccess::ForTest())) {
           b = static_cast<uint8_t>(random_.Next());

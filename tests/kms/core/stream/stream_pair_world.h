@@ -106,8 +106,8 @@ class StreamPairWorld {
     now_ = now_ + Duration::Millis(10);
     if (random_.Chance(faults_.crash)) Crash();
     // Source: tick, relays, draws.
-    source_->OnTick(now_, 2048, a_);
-    while (const auto wish = source_->NextSegment(now_, 2048)) {
+    source_->OnTick(now_, {2048, 32}, a_);
+    while (const auto wish = source_->NextSegment(now_, {2048, 32})) {
       SecretBytes payload(48 + wish->body_bytes);
       for (uint8_t& b : payload.ExposeMutable(SecretAccess::ForTest())) {
         b = static_cast<uint8_t>(random_.Next());

@@ -174,7 +174,7 @@ TEST(LeaseMemoryTest, AllLeasesTogetherStayNearTheBudgetAndNothingStops) {
   const std::map<std::string, uint64_t> under_way = {{"a", 2}, {"b", 4}, {"c", 2}};
   for (const char* node : {"a", "b", "c"}) {
     EXPECT_LE(leased[node].most, kBudget + under_way.at(node) * 64 * 1024) << node;
-    EXPECT_LT(leased[node].sum * 3 / 2, more[node].sum) << node << ": the budget does not bind";
+    EXPECT_LT(leased[node].sum * 5 / 4, more[node].sum) << node << ": the budget does not bind";
     EXPECT_GT(world.Snapshot(node).counters["lease_memory_full"], 0u) << node;
     EXPECT_EQ(without.Snapshot(node).counters["lease_memory_full"], 0u) << node;
   }
