@@ -70,6 +70,8 @@ class Oracle {
   // A fault hit one message, or a transport: what may cost a segment each.
   void OnMessageFault() { ++burn_allowed_; }
   void OnTransportFault() { ++incidents_; }
+  // A frame that fails its tag may end its link's session, and with it the frames behind it.
+  void OnFrameChanged() { burn_allowed_ += plan_.stream.segments_in_flight_max; }
   // At the end of the healed phase: was the loss in proportion to the faults?
   void CheckBurn();
   // For what the world sees: a bound broken (G7), no progress (G4).

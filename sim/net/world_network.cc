@@ -57,6 +57,7 @@ void World::Send(size_t from, const NodeId& peer, KxMessage message) {
   if (Faulty(Fault::kBitFlip, p / 2)) {
     Count(Fault::kBitFlip);
     oracle_.OnMessageFault();
+    if (std::holds_alternative<RelayFrame>(message)) oracle_.OnFrameChanged();
     Tamper(prng_, message);
     if (trace_) Trace("  changed: " + Describe(message));
   }
