@@ -22,6 +22,7 @@ struct StreamConfig {
   Duration fetch_life = Duration::Seconds(3600);  // How much longer the destination keeps a key.
   Duration epoch_interval_min = Duration::Seconds(60);  // Between epochs that worked.
   Duration report_interval = Duration::Seconds(1);      // Of the destination's version, if it grew.
+  Duration silence_max = Duration::Seconds(10);  // A source that draws asks whether all is well.
   uint32_t units_max = 16'384;   // At one destination; past it segments are dropped.
   uint32_t supplies_max = 4096;  // Keys of supply notices at one destination; past it: refused.
   uint32_t supplies_under_way_max = 64;  // Notices and cancels of one source without an answer.

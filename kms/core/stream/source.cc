@@ -186,7 +186,7 @@ void StreamSource::OnMessage(Instant now, const StreamMessage& message, StreamOu
                  [&](const SegmentAck& m) { On(now, m, out); },
                  [&](const StreamLeaseAnswer& m) { On(now, m, out); },
                  [&](const VersionReport& m) { On(now, m, out); },
-                 [&](const SupplyAnswer& m) { On(m, out); },
+                 [&](const SupplyAnswer& m) { On(now, m, out); },
                  [](const auto&) {},
              },
              message);
@@ -221,13 +221,13 @@ void StreamSource::On(Instant now, const SegmentAck& m, StreamOutbox& out) {
     ++counters_.bad_macs;
     return;
   }
-  heard_us_ = true;
+  OnHeard(now);
   patience_ = std::max({config_.segment_timeout, patience_ * 7 / 8, (now - it->second.sent) * 4});
   patience_ = std::min(patience_, kPatienceMax);
   in_flight_bytes_ -= m.length_bytes;
   SecretBytes body = it->second.payload.Slice(kSegmentHeadBytes, m.length_bytes);
   in_flight_.erase(it);
-  NoteVersion(m.version);
+  NoteVersion(now, m.version);
   if (m.at < mark_) {
     counters_.burnt_bytes += m.length_bytes;  // Came too late: passed over already.
   } else {
@@ -286,11 +286,11 @@ void StreamSource::MaybeLease(Instant now, const StreamDemand& target, StreamOut
   pending_ = std::move(lease);
 }
 
-void StreamSource::On(Instant, const StreamLeaseAnswer& m, StreamOutbox& out) {
+void StreamSource::On(Instant now, const StreamLeaseAnswer& m, StreamOutbox& out) {
   if (!pending_ || m.session != session() || m.number != pending_->request.number) return;
   if (!CheckMac(pending_->request.epoch, LayoutOf(m), m.mac)) return;
   PendingLease lease = *std::exchange(pending_, std::nullopt);
-  NoteVersion(m.version);
+  NoteVersion(now, m.version);
   if (m.refused) {
     counters_.burnt_bytes += lease.bytes;
     if (m.mark.epoch == lease.request.epoch) {
@@ -395,6 +395,7 @@ bool StreamSource::Holds(Instant now, uint64_t number, uint32_t length_bytes) co
 
 absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t number,
                                                        uint32_t length_bytes) {
+  AskIfSilent(now);
   if (!Holds(now, number, length_bytes)) return absl::UnavailableError("not enough key at hand");
   const uint64_t step = RoundUpToWord(length_bytes);
   Draft draft;

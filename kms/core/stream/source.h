@@ -185,7 +185,7 @@ class StreamSource {
   void On(Instant now, const SegmentAck& m, StreamOutbox& out);
   void On(Instant now, const StreamLeaseAnswer& m, StreamOutbox& out);
   void On(Instant now, const VersionReport& m, StreamOutbox& out);
-  void On(const SupplyAnswer& m, StreamOutbox& out);
+  void On(Instant now, const SupplyAnswer& m, StreamOutbox& out);
   void RepeatSupplies(Instant now, StreamOutbox& out);
   // A fresh word of the destination (DESIGN §3, "Start").
   void HearDestination(Instant now, Incarnation destination, StreamAddress mark, StreamAddress top,
@@ -204,7 +204,15 @@ class StreamSource {
   WriteSeq Persist(StreamOutbox& out);
   void WantEpoch(Instant now);
   bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
-  bool NoteVersion(uint64_t version);
+  // The destination is in the session: the epoch works, and another one can wait. Before that one
+  // is opened again soon if it is lacking: a destination that lost its store burns the first, when
+  // it hears how far it had been.
+  void OnHeard(Instant now);
+  // A fresh word of the destination has come, with this version.
+  bool NoteVersion(Instant now, uint64_t version);
+  // A draw relies on leases that a destination may have lost with its store, which then has no
+  // epoch to speak under: it is asked, if nothing was heard of it for long.
+  void AskIfSilent(Instant now);
   bool session_open() const { return peer_.known() && epoch_ready_; }
   Session session() const { return {own_, peer_}; }
 
@@ -228,6 +236,7 @@ class StreamSource {
   Duration epoch_backoff_ = Duration::Seconds(1);
   std::optional<StreamAddress> opening_;
   std::optional<Instant> next_hello_;
+  Instant asked_or_heard_ = {};
 
   std::map<StreamAddress, InFlight> in_flight_;
   std::map<StreamAddress, SecretBytes> stock_;

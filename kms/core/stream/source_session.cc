@@ -48,7 +48,7 @@ void StreamSource::HearDestination(Instant now, Incarnation destination, StreamA
                                    StreamAddress top, uint64_t version, StreamOutbox& out) {
   const uint64_t newest = epochs_.rbegin()->first;
   if (peer_ != destination) OpenSession(destination);
-  NoteVersion(version);
+  NoteVersion(now, version);
   if (mark.epoch > newest) {
     // It has a newer epoch, whose key this end lost: it was restored.
     top_epoch_ = std::max(top_epoch_, mark.epoch);
@@ -58,8 +58,6 @@ void StreamSource::HearDestination(Instant now, Incarnation destination, StreamA
     return;
   }
   epoch_ready_ = true;
-  epoch_backoff_ = Duration::Seconds(1);
-  next_epoch_at_ = now + config_.epoch_interval_min;
   RaiseMark(mark, out);
   next_ = std::max({next_, mark_, top});
   reserved_ = std::max(reserved_, next_);
@@ -79,17 +77,18 @@ void StreamSource::On(Instant now, const DestinationHello& m, StreamOutbox& out)
     opening_.reset();
   }
   const bool news = peer_ != m.destination || !epoch_ready_ || mark_ < m.mark;
-  const bool later = NoteVersion(m.version);
+  const bool later = NoteVersion(now, m.version);
   if (news) {
     HearDestination(now, m.destination, m.mark, m.top, m.version, out);
     if (want_epoch_) return;
   } else if (later) {
     Persist(out);
   }
-  heard_us_ = m.heard;
-  if (heard_us_) {
+  if (m.heard) {
+    OnHeard(now);
     next_hello_.reset();
   } else {
+    heard_us_ = false;
     SayHello(now, peer_, out);
   }
 }
@@ -116,12 +115,12 @@ void StreamSource::On(Instant now, const OpeningAnswer& m, StreamOutbox& out) {
   SayHello(now, peer_, out);
 }
 
-void StreamSource::On(Instant, const VersionReport& m, StreamOutbox& out) {
+void StreamSource::On(Instant now, const VersionReport& m, StreamOutbox& out) {
   if (!peer_.known() || m.session != session() || m.version <= version_seen_) return;
   const ByteWriter layout = LayoutOf(m);
   for (const auto& [number, epoch] : epochs_) {
     if (EqualConstantTime(HmacSha256(epoch.stream_key, layout.bytes()), m.mac)) {
-      NoteVersion(m.version);
+      NoteVersion(now, m.version);
       Persist(out);
       return;
     }
@@ -171,7 +170,20 @@ Mac StreamSource::Authenticate(uint64_t epoch, const ByteWriter& layout) const {
   return HmacSha256(it->second.stream_key, layout.bytes());
 }
 
-bool StreamSource::NoteVersion(uint64_t version) {
+void StreamSource::OnHeard(Instant now) {
+  if (std::exchange(heard_us_, true)) return;
+  epoch_backoff_ = Duration::Seconds(1);
+  next_epoch_at_ = now + config_.epoch_interval_min;
+}
+
+void StreamSource::AskIfSilent(Instant now) {
+  if (next_hello_ || now - asked_or_heard_ < config_.silence_max) return;
+  asked_or_heard_ = now;
+  next_hello_ = now;
+}
+
+bool StreamSource::NoteVersion(Instant now, uint64_t version) {
+  asked_or_heard_ = now;
   if (version <= version_seen_) return false;
   version_seen_ = version;
   return true;

@@ -34,6 +34,7 @@ bool StreamSource::CanSupply(Instant now, const std::vector<uint32_t>& lengths_b
 
 StreamSource::Draft StreamSource::DrawForSupply(Instant now,
                                                 const std::vector<uint32_t>& lengths_bytes) {
+  AskIfSilent(now);
   Draft draft;
   for (const uint32_t length : lengths_bytes) {
     const auto run = std::find_if(runs_.begin(), runs_.end(), [&](const Run& r) {
@@ -130,12 +131,12 @@ void StreamSource::RepeatSupplies(Instant now, StreamOutbox& out) {
   }
 }
 
-void StreamSource::On(const SupplyAnswer& m, StreamOutbox& out) {
+void StreamSource::On(Instant now, const SupplyAnswer& m, StreamOutbox& out) {
   if (!peer_.known() || m.session != session()) return;
   const auto it = supplies_.find(m.number);
   if (it == supplies_.end() || !CheckMac(it->second.notice.epoch, LayoutOf(m), m.mac)) return;
   SupplyUnderWay& supply = it->second;
-  if (NoteVersion(m.version)) Persist(out);
+  if (NoteVersion(now, m.version)) Persist(out);
   if (supply.phase == SupplyPhase::kCancelling) {
     if (m.outcome == SupplyOutcome::kCancelled) supplies_.erase(it);
     return;
