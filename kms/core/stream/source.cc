@@ -19,8 +19,6 @@ constexpr size_t kRangesMax = 64;
 // Ends of runs too short for the usual key are kept for shorter ones, as such a part of the target.
 constexpr uint64_t kEndBytes = 32;
 constexpr uint64_t kEndsPart = 8;
-// A tail shorter than the longest key is worth joining to what touches it.
-constexpr uint64_t kJoinBytesMax = 4096;
 constexpr uint64_t kOffsetsMax = (uint64_t{1} << 44) - (uint64_t{1} << 32);
 
 constexpr Duration kPatienceMax = Duration::Seconds(60);
@@ -65,7 +63,7 @@ const SecretBytes& StreamSource::IdKey(uint64_t epoch) const {
 SourceLevels StreamSource::Levels() const {
   return {.session_open = session_open(),
           .epoch = epochs_.empty() ? 0 : epochs_.rbegin()->first,
-          .open_bytes = open_bytes_,
+          .open_bytes = runs_.bytes(),
           .stock_bytes = stock_bytes_ + (pending_ ? pending_->bytes : 0),
           .in_flight_bytes = in_flight_bytes_,
           .in_flight_segments = static_cast<uint32_t>(in_flight_.size())};
@@ -118,12 +116,7 @@ StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::
       const uint64_t old = epochs_.begin()->first;
       out.Write(EpochRecord{stream_, true, old, std::nullopt});
       epochs_.erase(epochs_.begin());
-      std::erase_if(runs_, [&](const Run& run) {
-        if (run.epoch > old) return false;
-        open_bytes_ -= run.left();
-        counters_.burnt_bytes += run.left();
-        return true;
-      });
+      counters_.burnt_bytes += runs_.BurnEpochsUpTo(old);
     }
     DropStock(out);
     next_ = reserved_ = {number, 0};
@@ -246,8 +239,9 @@ void StreamSource::MaybeLease(Instant now, const StreamDemand& target, StreamOut
   if (usable > 0 && usable >= (target.bytes + 1) / 2) return;
   const bool little = stock_bytes_ < config_.lease_bytes_min;
   if (little && usable > 0 && in_flight_bytes_ > 0) return;
-  BurnEndsOfRuns(std::min(target.key_bytes, kEndBytes), target.bytes / kEndsPart);
-  if (runs_.size() >= kRunsMax) BurnEndsOfRuns(target.key_bytes, 0);
+  counters_.burnt_bytes +=
+      runs_.BurnShort(std::min(target.key_bytes, kEndBytes), target.bytes / kEndsPart);
+  if (runs_.size() >= kRunsMax) counters_.burnt_bytes += runs_.BurnShort(target.key_bytes, 0);
   if (runs_.size() >= kRunsMax) return;
   PendingLease lease;
   lease.request.stream = stream_;
@@ -320,94 +314,22 @@ void StreamSource::Grant(PendingLease lease, const std::vector<Range>& lacking, 
     if (lacks) {
       counters_.burnt_bytes += body.size();
     } else {
-      AddRun(lease.request.epoch, offset, std::move(body), ends, after);
+      runs_.Add(lease.request.epoch, offset, std::move(body), ends, after);
     }
   }
-}
-
-void StreamSource::AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends,
-                          WriteSeq after) {
-  open_bytes_ += bytes.size();
-  if (!runs_.empty()) {
-    Run& last = runs_.back();
-    const bool touches = last.epoch == epoch && last.begin + last.bytes.size() == begin;
-    if (touches && last.left() < kJoinBytesMax) {
-      SecretBytes rest = last.bytes.Slice(last.drawn, last.left());
-      last.begin += last.drawn;
-      last.drawn = 0;
-      last.bytes = SecretBytes::Concat(rest, bytes);
-      last.ends = std::min(last.ends, ends);
-      last.after = std::max(last.after, after);
-      return;
-    }
-  }
-  runs_.push_back(Run{epoch, begin, 0, std::move(bytes), ends, after});
 }
 
 uint64_t StreamSource::Drawable(Instant now, uint32_t length_bytes) const {
-  if (!peer_.known()) return 0;
-  uint64_t count = 0;
-  const uint64_t step = RoundUpToWord(length_bytes);
-  for (const Run& run : runs_) {
-    if (now < run.ends) count += run.left() / step;
-  }
-  return count;
-}
-
-uint64_t StreamSource::UsableBytes(uint64_t key_bytes) const {
-  const uint64_t step = std::max<uint64_t>(RoundUpToWord(key_bytes), kWordBytes);
-  uint64_t bytes = 0;
-  for (const Run& run : runs_) bytes += run.left() / step * step;
-  return bytes;
-}
-
-void StreamSource::BurnEndsOfRuns(uint64_t shorter_than, uint64_t keep_bytes) {
-  uint64_t ends = 0;
-  for (const Run& run : runs_) ends += run.left() < shorter_than ? run.left() : 0;
-  std::erase_if(runs_, [&](const Run& run) {
-    if (ends <= keep_bytes || run.left() >= shorter_than) return false;
-    ends -= run.left();
-    open_bytes_ -= run.left();
-    counters_.burnt_bytes += run.left();
-    return true;
-  });
-}
-
-StreamSource::Drawn StreamSource::TakeFrom(Run& run, uint32_t length_bytes) {
-  const uint64_t step = RoundUpToWord(length_bytes);
-  Drawn drawn{run.epoch, run.begin + run.drawn, run.bytes.Slice(run.drawn, length_bytes)};
-  run.bytes.Erase(run.drawn, step);
-  run.drawn += step;
-  open_bytes_ -= step;
-  return drawn;
-}
-
-bool StreamSource::Holds(Instant now, uint64_t number, uint32_t length_bytes) const {
-  if (!peer_.known()) return false;
-  const uint64_t step = RoundUpToWord(length_bytes);
-  uint64_t count = 0;
-  // Looks no further than the draw: its cost does not depend on the stock.
-  for (auto run = runs_.begin(); count < number && run != runs_.end(); ++run) {
-    if (now < run->ends) count += run->left() / step;
-  }
-  return count >= number;
+  return peer_.known() ? runs_.Drawable(now, length_bytes) : 0;
 }
 
 absl::StatusOr<StreamSource::Draft> StreamSource::Draw(Instant now, uint64_t number,
                                                        uint32_t length_bytes) {
   AskIfSilent(now);
-  if (!Holds(now, number, length_bytes)) return absl::UnavailableError("not enough key at hand");
-  const uint64_t step = RoundUpToWord(length_bytes);
-  Draft draft;
-  draft.keys.reserve(number);
-  for (auto run = runs_.begin(); draft.keys.size() < number;) {
-    while (now < run->ends && draft.keys.size() < number && run->left() >= step) {
-      draft.keys.push_back(TakeFrom(*run, length_bytes));
-      draft.after = std::max(draft.after, run->after);
-    }
-    run = run->left() == 0 ? runs_.erase(run) : std::next(run);
-  }
-  return draft;
+  std::optional<Draft> draft;
+  if (peer_.known()) draft = runs_.Take(now, number, length_bytes);
+  if (!draft) return absl::UnavailableError("not enough key at hand");
+  return *std::move(draft);
 }
 
 void StreamSource::OnTick(Instant now, const StreamDemand& target, StreamOutbox& out) {
@@ -420,12 +342,7 @@ void StreamSource::OnTick(Instant now, const StreamDemand& target, StreamOutbox&
   // A destination that lets segments time out may have started anew.
   if (!late.empty() && session_open() && !next_hello_) next_hello_ = now;
 
-  // In the order of their leases, so of their ends.
-  while (!runs_.empty() && runs_.front().ends <= now) {
-    open_bytes_ -= runs_.front().left();
-    counters_.burnt_bytes += runs_.front().left();
-    runs_.pop_front();
-  }
+  counters_.burnt_bytes += runs_.BurnExpired(now);
   if (next_.offset >= kOffsetsMax && !want_epoch_ && !opening_) WantEpoch(now);
   if (!want_epoch_ && !opening_ && next_hello_ && *next_hello_ <= now && !epochs_.empty()) {
     SayHello(now, epoch_ready_ ? peer_ : Incarnation{}, out);
@@ -455,7 +372,7 @@ std::optional<Instant> StreamSource::NextDeadline() const {
   for (const auto& [number, supply] : supplies_) {
     if (supply.retry_at) take(*supply.retry_at);
   }
-  if (!runs_.empty()) take(runs_.front().ends);
+  if (const auto ends = runs_.FirstEnd()) take(*ends);
   return next;
 }
 

@@ -2,7 +2,6 @@
 #define KEYHOP_KMS_CORE_STREAM_SOURCE_H_
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "kms/core/stream/demand.h"
 #include "kms/core/stream/key_id.h"
 #include "kms/core/stream/messages.h"
+#include "kms/core/stream/open_runs.h"
 #include "kms/core/stream/outbox.h"
 #include "kms/core/stream/records.h"
 
@@ -75,21 +75,14 @@ class StreamSource {
   void OnTick(Instant now, const StreamDemand& target, StreamOutbox& out);
   std::optional<Instant> NextDeadline() const;
 
-  struct Drawn {
-    uint64_t epoch = 0;
-    uint64_t offset = 0;
-    SecretBytes key;
-  };
-  struct Draft {
-    std::vector<Drawn> keys;
-    WriteSeq after = 0;
-  };
+  using Drawn = OpenRuns::Drawn;
+  using Draft = OpenRuns::Draft;
   // Takes `number` keys of `length_bytes`, all or none. UNAVAILABLE when there are not enough.
   absl::StatusOr<Draft> Draw(Instant now, uint64_t number, uint32_t length_bytes);
   // How many keys of that length could be drawn now.
   uint64_t Drawable(Instant now, uint32_t length_bytes) const;
   // Open bytes in keys of that length, ends of runs left out.
-  uint64_t UsableBytes(uint64_t key_bytes) const;
+  uint64_t UsableBytes(uint64_t key_bytes) const { return runs_.UsableBytes(key_bytes); }
   const SecretBytes& IdKey(uint64_t epoch) const;
 
   // ---- Supply notices (source_supply.cc): keys for further slaves at the destination.
@@ -158,16 +151,6 @@ class StreamSource {
     WriteSeq after = 0;
     int tries = 0;
   };
-  // Leased bytes that touch, drawn from the front.
-  struct Run {
-    uint64_t epoch = 0;
-    uint64_t begin = 0;
-    uint64_t drawn = 0;  // Bytes from `begin` that are gone.
-    SecretBytes bytes;
-    Instant ends;
-    WriteSeq after = 0;
-    uint64_t left() const { return bytes.size() - drawn; }
-  };
   enum class SupplyPhase : uint8_t { kAsked, kAnswered, kCancelling };
   struct SupplyUnderWay {
     SupplyNotice notice;
@@ -177,7 +160,6 @@ class StreamSource {
     int tries = 0;
   };
   void SaySupply(Instant now, SupplyUnderWay& supply, StreamOutbox& out);
-  Drawn TakeFrom(Run& run, uint32_t length_bytes);
 
   void On(Instant now, const LacksKey& m, StreamOutbox& out);
   void On(Instant now, const DestinationHello& m, StreamOutbox& out);
@@ -197,10 +179,6 @@ class StreamSource {
   void MaybeLease(Instant now, const StreamDemand& target, StreamOutbox& out);
   void Grant(PendingLease lease, const std::vector<Range>& lacking, WriteSeq after);
   void Burn(Instant now, StreamAddress at);
-  void AddRun(uint64_t epoch, uint64_t begin, SecretBytes bytes, Instant ends, WriteSeq after);
-  // The oldest go first.
-  void BurnEndsOfRuns(uint64_t shorter_than, uint64_t keep_bytes);
-  bool Holds(Instant now, uint64_t number, uint32_t length_bytes) const;
   WriteSeq Persist(StreamOutbox& out);
   void WantEpoch(Instant now);
   bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
@@ -243,8 +221,7 @@ class StreamSource {
   uint64_t in_flight_bytes_ = 0;
   Duration patience_;
   uint64_t stock_bytes_ = 0;
-  uint64_t open_bytes_ = 0;
-  std::deque<Run> runs_;
+  OpenRuns runs_;
   uint64_t lease_number_ = 0;  // Grows through all sessions of this start.
   std::optional<PendingLease> pending_;
   std::map<uint64_t, SupplyUnderWay> supplies_;  // By number.

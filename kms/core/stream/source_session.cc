@@ -33,9 +33,7 @@ void StreamSource::OpenSession(Incarnation destination) {
     return true;
   });
   in_flight_bytes_ = 0;
-  counters_.burnt_bytes += open_bytes_ + (pending_ ? pending_->bytes : 0);
-  runs_.clear();
-  open_bytes_ = 0;
+  counters_.burnt_bytes += runs_.BurnAll() + (pending_ ? pending_->bytes : 0);
   pending_.reset();
   ++generation_;
   for (const auto& [number, supply] : supplies_) {

@@ -20,32 +20,13 @@ constexpr int kCancelsMax = 10;
 bool StreamSource::CanSupply(Instant now, const std::vector<uint32_t>& lengths_bytes) const {
   if (!session_open() || !heard_us_) return false;
   if (supplies_.size() >= config_.supplies_under_way_max) return false;
-  // As DrawForSupply takes them: each from the first run that has it.
-  std::vector<uint64_t> left;
-  for (const Run& run : runs_) left.push_back(now < run.ends ? run.left() : 0);
-  return std::all_of(lengths_bytes.begin(), lengths_bytes.end(), [&](uint32_t length) {
-    const uint64_t step = RoundUpToWord(length);
-    const auto run = std::find_if(left.begin(), left.end(), [&](uint64_t l) { return l >= step; });
-    if (run == left.end()) return false;
-    *run -= step;
-    return true;
-  });
+  return runs_.HoldsEach(now, lengths_bytes);
 }
 
 StreamSource::Draft StreamSource::DrawForSupply(Instant now,
                                                 const std::vector<uint32_t>& lengths_bytes) {
   AskIfSilent(now);
-  Draft draft;
-  for (const uint32_t length : lengths_bytes) {
-    const auto run = std::find_if(runs_.begin(), runs_.end(), [&](const Run& r) {
-      return now < r.ends && r.left() >= RoundUpToWord(length);
-    });
-    KEYHOP_CHECK(run != runs_.end(), "CanSupply said so");
-    draft.keys.push_back(TakeFrom(*run, length));
-    draft.after = std::max(draft.after, run->after);
-  }
-  std::erase_if(runs_, [](const Run& run) { return run.left() == 0; });
-  return draft;
+  return runs_.TakeEach(now, lengths_bytes);
 }
 
 uint64_t StreamSource::SendSupply(Instant now, const Supply& supply, WriteSeq after,
