@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <variant>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/memory/memory.h"
+#include "kms/ak/grpc_cancel.h"
 #include "kms/ak/grpc_messages.h"
 #include "kms/ak/grpc_refusal.h"
 #include "kms/ak/request_reader.h"
@@ -31,7 +33,9 @@ class DrawStreamReactor final
     : public grpc::ServerBidiReactor<pb::DrawStreamRequest, pb::KeyContainer> {
  public:
   DrawStreamReactor(DeliveryPort& port, SaeId caller, grpc::CallbackServerContext& context)
-      : port_(port), caller_(std::move(caller)), context_(context), call_(port.NewCall()) {}
+      : caller_(std::move(caller)),
+        context_(context),
+        cancel_(std::make_shared<GrpcCancel>(port)) {}
 
   void Begin() { StartRead(&request_); }
   void RefuseCaller() {
@@ -61,19 +65,12 @@ class DrawStreamReactor final
   void OnWriteDone(bool ok) override {
     CleanseKeys(container_);
     container_.Clear();
-    {
-      MutexLock lock(mu_);
-      cancelled_ |= !ok;
-    }
+    if (!ok) cancel_->Ask();
     GoOn(/*was_busy=*/true);
   }
 
   void OnCancel() override {
-    {
-      MutexLock lock(mu_);
-      cancelled_ = true;
-    }
-    port_.Cancel(call_);
+    cancel_->Ask();
     GoOn();
   }
 
@@ -90,7 +87,7 @@ class DrawStreamReactor final
       draw_ = ReadDraw(request.draw(), caller_);
       if (!request.draw().has_number()) draw_->number = kContainerKeys;
       if (std::optional<Refusal> refusal = CheckDraw(*draw_)) return refusal;
-      draw_->call = call_;
+      draw_->call = cancel_->call();
     }
     credit_ += request.credit();
     if (credit_ > kCreditMax) return BadRequest("credit: more than 2^32-1 keys are open");
@@ -106,11 +103,11 @@ class DrawStreamReactor final
       MutexLock lock(mu_);
       if (was_busy) busy_ = false;
       if (busy_ || finished_) return;
-      if (refusal_ || cancelled_ || (read_all_ && credit_ == 0)) {
+      if (refusal_ || cancel_->asked() || (read_all_ && credit_ == 0)) {
         finished_ = true;
-        end = cancelled_ ? grpc::Status::CANCELLED
-              : refusal_ ? Refused(context_, *refusal_)
-                         : grpc::Status::OK;
+        end = cancel_->asked() ? grpc::Status::CANCELLED
+              : refusal_       ? Refused(context_, *refusal_)
+                               : grpc::Status::OK;
       } else if (draw_ && credit_ > 0) {
         busy_ = true;
         draw = *draw_;
@@ -120,7 +117,10 @@ class DrawStreamReactor final
     }
     if (end) return Finish(*end);
     if (!draw) return;
-    port_.Draw(*std::move(draw), [this](Outcome<KeyContainer> outcome) { OnDrawn(outcome); });
+    const std::shared_ptr<GrpcCancel> cancel = cancel_;
+    cancel->port().Draw(*std::move(draw),
+                        [this](Outcome<KeyContainer> outcome) { OnDrawn(outcome); });
+    cancel->Posted();
   }
 
   void OnDrawn(const Outcome<KeyContainer>& outcome) {
@@ -132,7 +132,7 @@ class DrawStreamReactor final
       if (keys != nullptr) {
         credit_ -= std::min<uint64_t>(credit_, keys->keys.size());
         one_by_one_ = false;
-        write = !cancelled_;
+        write = !cancel_->asked();
       } else {
         const Refusal& refusal = std::get<Refusal>(outcome);
         // A container may be more than there is; one key is not.
@@ -147,10 +147,9 @@ class DrawStreamReactor final
     GoOn(/*was_busy=*/true);
   }
 
-  DeliveryPort& port_;
   const SaeId caller_;
   grpc::CallbackServerContext& context_;
-  const uint64_t call_;
+  const std::shared_ptr<GrpcCancel> cancel_;
   pb::DrawStreamRequest request_;  // Of the read under way.
   pb::KeyContainer container_;     // Of the draw or write under way.
 
@@ -160,7 +159,6 @@ class DrawStreamReactor final
   bool one_by_one_ ABSL_GUARDED_BY(mu_) = false;
   bool busy_ ABSL_GUARDED_BY(mu_) = false;
   bool read_all_ ABSL_GUARDED_BY(mu_) = false;
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<Refusal> refusal_ ABSL_GUARDED_BY(mu_);
 };

@@ -41,8 +41,9 @@ KindText Tell(Refusal::Kind kind) {
 
 // The parameters that our messages about a request begin with.
 constexpr absl::string_view kFields[] = {
-    "size",    "number",        "slave_SAE_ID",        "additional_slave_SAE_IDs",
-    "key_IDs", "master_SAE_ID", "extension_mandatory", "extension_optional"};
+    "size",        "number",        "slave_SAE_ID",        "additional_slave_SAE_IDs",
+    "key_IDs",     "master_SAE_ID", "extension_mandatory", "extension_optional",
+    "resume_token"};
 
 std::string FieldOf(absl::string_view message) {
   for (const absl::string_view field : kFields) {

@@ -11,6 +11,7 @@
 #include "kms/ak/grpc_draw_stream.h"
 #include "kms/ak/grpc_messages.h"
 #include "kms/ak/grpc_refusal.h"
+#include "kms/ak/grpc_watch.h"
 #include "kms/ak/grpc_wiping_allocator.h"
 #include "kms/ak/request_reader.h"
 #include "kms/core/uuid.h"
@@ -104,6 +105,11 @@ class DeliveryService final : public pb::KeyDelivery::CallbackService {
   grpc::ServerBidiReactor<pb::DrawStreamRequest, pb::KeyContainer>* DrawStream(
       Context* context) override {
     return StartDrawStream(port_, peer_(*context), *context);
+  }
+
+  grpc::ServerWriteReactor<pb::KeysAnnounced>* WatchKeys(
+      Context* context, const pb::WatchKeysRequest* request) override {
+    return StartWatch(port_, peer_(*context), *request, *context);
   }
 
   Reactor* GetKeyWithKeyIds(Context* context, const pb::KeyIdsRequest* request,

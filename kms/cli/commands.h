@@ -13,6 +13,7 @@ int RunKeyFetch(const Options& options, const Connection& node);
 int RunStreamOpen(const Options& options, const Connection& node);
 int RunStreamGet(const Options& options, const Connection& node);
 int RunStreamClose(const Options& options, const Connection& node);
+int RunKeyWatch(const Options& options, const Connection& node);
 int RunPairStatus(const Options& options, const Connection& node);
 int RunAdmin(const Options& options, const Connection& node);
 // Without a node.

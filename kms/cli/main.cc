@@ -43,6 +43,8 @@ int Main(int argc, char** argv) {
       return RunStreamGet(options, *node);
     case Command::kStreamClose:
       return RunStreamClose(options, *node);
+    case Command::kKeyWatch:
+      return RunKeyWatch(options, *node);
     case Command::kPairStatus:
       return RunPairStatus(options, *node);
     default:

@@ -100,6 +100,14 @@ void AddKeyCommands(CLI::App& app, Options& o) {
                      "Asked again under the same text, the node gives the same answer")
         ->type_name("TEXT");
   }
+  CLI::App* watch = AddCommand(*key, o, Command::kKeyWatch, "watch",
+                               "Print the key_IDs of keys that are drawn for you, as they are");
+  watch->add_option("--resume", o.resume_token, "Go on after the line that had this token")
+      ->type_name("TOKEN");
+  watch
+      ->add_option("--keys", o.watch_keys,
+                   "End after so many keys, or with 4 at the timeout (default: go on for ever)")
+      ->type_name("N");
 }
 
 void AddStreamCommands(CLI::App& app, Options& o) {

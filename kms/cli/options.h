@@ -15,6 +15,7 @@ enum class Command {
   kStreamOpen,
   kStreamGet,
   kStreamClose,
+  kKeyWatch,
   kNodeStatus,
   kPairStatus,
   kNodes,
@@ -69,7 +70,9 @@ struct Options {
   std::vector<std::string> sae_rules;
   std::vector<std::string> node_rules;
 
-  std::string completion;  // The script for the shell that was asked for.
+  std::string completion;    // The script for the shell that was asked for.
+  std::string resume_token;  // Hex, as key watch printed it; empty: none.
+  uint64_t watch_keys = 0;   // key watch ends after so many; 0: never.
 };
 
 // The command line, or the exit code where there is nothing more to do (help, or a usage error,

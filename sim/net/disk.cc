@@ -70,6 +70,9 @@ std::string KeyOf(const KeystreamChunkRecord& r) {
   return (Key('c') << FormatUuid(r.id) << r.index).str();
 }
 std::string KeyOf(const RunTimeRecord&) { return Key('t').str(); }
+std::string KeyOf(const WatchRecord& r) { return (Key('w') << r.sae.value).str(); }
+std::string KeyOf(const WatchChunkRecord& r) { return (Key('C') << r.sae.value << r.first).str(); }
+std::string KeyOf(const AnnouncedRecord& r) { return (Key('a') << r.source.value).str(); }
 
 bool Erases(const PadRecord& r) { return !r.bytes.has_value(); }
 bool Erases(const EpochRecord& r) { return !r.keys.has_value(); }
@@ -84,6 +87,8 @@ bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
 bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
 bool Erases(const KeystreamRecord& r) { return r.erased; }
 bool Erases(const KeystreamChunkRecord& r) { return r.erased; }
+bool Erases(const WatchRecord& r) { return r.erased; }
+bool Erases(const WatchChunkRecord& r) { return r.erased; }
 template <typename T>
 bool Erases(const T&) {
   return false;
@@ -111,6 +116,7 @@ template <typename F>
 auto Visit(const Record& record, F f) {
   return std::visit(Overload{[&](const LinkRecordVariant& link) { return std::visit(f, link); },
                              [&](const StreamRecord& stream) { return std::visit(f, stream); },
+                             [&](const AnnounceRecord& record) { return std::visit(f, record); },
                              [&](const auto& other) { return f(other); }},
                     record);
 }

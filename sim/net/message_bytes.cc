@@ -65,6 +65,18 @@ void Fields(F& f, KeystreamNote& m) {
     m.next_index, m.settled_below, m.want_below, m.limit_below, m.conflict, m.chunks, m.mac);
 }
 template <typename F>
+void Fields(F& f, InterestReport& m) {
+  f(m.stream, m.session, m.epoch, m.number, m.slaves, m.taken_of, m.taken, m.mac);
+}
+template <typename F>
+void Fields(F& f, Announcements& m) {
+  f(m.stream, m.session, m.epoch, m.interest, m.first, m.items, m.mac);
+}
+template <typename F>
+void Fields(F& f, AnnouncementsTaken& m) {
+  f(m.stream, m.session, m.epoch, m.taken, m.mac);
+}
+template <typename F>
 void Fields(F& f, RelayRefusal& m) {
   f(m.relay.source, m.relay.incarnation, m.relay.number, m.at, m.reason);
 }
@@ -145,6 +157,7 @@ class Writer {
   void Put(const std::optional<KeystreamGone>& g) { out_.U64(g ? static_cast<uint64_t>(*g) : 0); }
   void Put(const LinkAdvert& a) { (*this)(a.link, a.peer, a.up, a.free_bytes, a.rate_bps); }
   void Put(const SaeAdvert& a) { (*this)(a.sae, a.number); }
+  void Put(const Announcement& a) { (*this)(a.id, a.master, a.slave_number, a.length_bytes); }
   template <typename T>
   void Put(const std::vector<T>& list) {
     out_.U64(list.size());
@@ -178,7 +191,8 @@ class Changer {
       std::is_same_v<T, Tag> || std::is_same_v<T, Mac> || std::is_same_v<T, StreamAddress> ||
       std::is_same_v<T, Session> || std::is_same_v<T, Incarnation> || std::is_same_v<T, BookId> ||
       std::is_same_v<T, std::vector<uint8_t>> || std::is_same_v<T, std::vector<PadRange>> ||
-      std::is_same_v<T, std::vector<Range>> || std::is_same_v<T, std::string>;
+      std::is_same_v<T, std::vector<Range>> || std::is_same_v<T, std::string> ||
+      std::is_same_v<T, std::vector<uint32_t>> || std::is_same_v<T, std::vector<Announcement>>;
 
   void Change(uint64_t& v) { v ^= uint64_t{1} << prng_.Below(12); }
   void Change(uint32_t& v) { v ^= uint32_t{1} << prng_.Below(8); }
@@ -199,6 +213,20 @@ class Changer {
     }
   }
   void Change(std::string& s) { s += 'x'; }
+  void Change(std::vector<uint32_t>& numbers) {
+    if (numbers.empty()) {
+      numbers.push_back(1);
+    } else {
+      Change(numbers.back());
+    }
+  }
+  void Change(std::vector<Announcement>& items) {
+    if (items.empty()) {
+      items.emplace_back();
+    } else {
+      Change(items[prng_.Below(items.size())].id);
+    }
+  }
   void Change(std::vector<PadRange>& ranges) {
     if (ranges.empty()) {
       ranges.emplace_back();
@@ -237,6 +265,9 @@ const char* Name(const OpeningAnswer&) { return "OpeningAnswer"; }
 const char* Name(const SegmentAck&) { return "SegmentAck"; }
 const char* Name(const StreamLeaseAnswer&) { return "StreamLeaseAnswer"; }
 const char* Name(const VersionReport&) { return "VersionReport"; }
+const char* Name(const InterestReport&) { return "InterestReport"; }
+const char* Name(const Announcements&) { return "Announcements"; }
+const char* Name(const AnnouncementsTaken&) { return "AnnouncementsTaken"; }
 const char* Name(const SupplyNotice&) { return "SupplyNotice"; }
 const char* Name(const SupplyCancel&) { return "SupplyCancel"; }
 const char* Name(const SupplyAnswer&) { return "SupplyAnswer"; }
@@ -326,6 +357,18 @@ std::string Line(const KeystreamNote& m) {
     out += " " + std::to_string(c.index) + "=" + FormatUuid(c.key_id);
   }
   return out;
+}
+std::string Line(const InterestReport& m) {
+  return Text(m.stream) + " " + Text(m.session) + " #" + std::to_string(m.number) +
+         " slaves=" + std::to_string(m.slaves.size()) + " taken=" + Text(m.taken_of) + ":" +
+         std::to_string(m.taken);
+}
+std::string Line(const Announcements& m) {
+  return Text(m.stream) + " " + Text(m.session) + " #" + std::to_string(m.interest) +
+         " first=" + std::to_string(m.first) + " items=" + std::to_string(m.items.size());
+}
+std::string Line(const AnnouncementsTaken& m) {
+  return Text(m.stream) + " " + Text(m.session) + " taken=" + std::to_string(m.taken);
 }
 std::string Line(const RelayRefusal& m) {
   return m.relay.source.value + "#" + std::to_string(m.relay.number) + " at=" + m.at.value +

@@ -64,7 +64,10 @@ void Oracle::OnSent(Instant now, size_t from, size_t to, const KxMessage& messag
                       [&](const RoutedControl& m) { OnControl(from, m); }, [](const LinkState&) {}},
              message);
   // Frames of several hops carry payload; the rest is scanned by samples.
-  if (scanned_++ % kScanOneIn == 0) ScanForSecrets(message);
+  const auto* control = std::get_if<RoutedControl>(&message);
+  const auto* stream = control ? std::get_if<StreamMessage>(&control->body) : nullptr;
+  const bool announces = stream && std::holds_alternative<Announcements>(*stream);
+  if (scanned_++ % kScanOneIn == 0 || announces) ScanForSecrets(message);
 }
 
 void Oracle::OnLink(size_t from, const LinkMessage& message) {
@@ -343,6 +346,7 @@ bool Oracle::IsRetry(Instant now, const SaeId& caller, const std::optional<std::
 
 void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer& container,
                      std::optional<Instant> asked) {
+  AwaitAnnouncements(request, container);
   if (!watching_ || IsRetry(now, request.caller, request.idempotency_key, container)) return;
   const uint64_t bits = request.size_bits.value_or(plan_.delivery.key_size_bits);
   if (container.keys.size() != request.number) {

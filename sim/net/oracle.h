@@ -63,6 +63,11 @@ class Oracle {
   void OnFetched(Instant now, const FetchRequest& request, const KeyContainer& keys);
   void OnFetchRefused(Instant now, const FetchRequest& request, const Refusal& refusal,
                       bool in_doubt);
+  // A slave that watches was told of keys and gaps.
+  void OnWatched(const SaeId& slave, const WatchAnswer& answer);
+  // No key that was drawn for a watcher is left of which it heard neither this nor a gap.
+  bool AllAnnounced() const;
+  void CheckAnnounced();
   void OnStarted(Instant now, size_t node);
   void OnCrashed(Instant now, size_t node);
   // `known`: as of RetryWatch.
@@ -110,6 +115,11 @@ class Oracle {
     std::set<SaeId> fetched;
     bool names(const SaeId& sae) const { return sae == slave || additional.contains(sae); }
   };
+  // By slave that watches: keys drawn for it that it has not heard of, and those that it has.
+  struct Heard {
+    std::map<KeyId, NodeId> not_yet;
+    std::set<KeyId> told;
+  };
   // The key is at the home of a slave that did not fetch it, as far as faults explain.
   bool MustBeThere(Instant now, const DrawnKey& key, const SaeId& slave);
   void OnLink(size_t from, const LinkMessage& message);
@@ -117,6 +127,7 @@ class Oracle {
   void OnControl(size_t from, const RoutedControl& control);
   void OnFirstHop(Instant now, const RelayFrame& frame, std::vector<uint8_t> payload);
   void OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<uint8_t>& pad);
+  void CheckEntry(const SaeId& slave, Heard& heard, const WatchEntry& entry);
   void CheckTag(size_t link, size_t from, const RelayFrame& frame, const std::vector<uint8_t>& s,
                 const std::vector<uint8_t>& payload);
   void MarkUsed(size_t link, const BookId& book, uint64_t block, uint32_t begin, uint32_t length,
@@ -124,6 +135,7 @@ class Oracle {
   void ScanForSecrets(const KxMessage& message);
   void LearnSecret(std::span<const uint8_t> bytes);
   void CheckContent(const KeyId& id, const DrawnKey& key);
+  void AwaitAnnouncements(const DrawRequest& request, const KeyContainer& container);
   // Whether this is the same delivery as an earlier one, under an idempotency key.
   bool IsRetry(Instant now, const SaeId& caller, const std::optional<std::string>& key,
                const KeyContainer& container);
@@ -147,6 +159,8 @@ class Oracle {
   // Of delivered keys, every 4 bytes, and of payload bodies, every 8: which one of the lists.
   absl::flat_hash_map<Window, uint32_t> key_windows_;
   absl::flat_hash_map<Window, uint32_t> body_windows_;
+  std::map<SaeId, Heard> heard_;
+  std::set<KeyId> awaited_;  // Keys whose announcements were waited for.
   std::vector<KeyId> scanned_keys_;
   std::vector<const Relay*> bodies_;
   absl::flat_hash_set<Window> secrets_;  // Heads of payloads, every 8 bytes.

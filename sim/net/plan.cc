@@ -217,6 +217,10 @@ NodeConfig Plan::ConfigOf(size_t node) const {
   if (seed % 4 == 1) config.lease_memory_bytes_max = 16 * 1024;
   config.delivery.idempotency_window = IdempotencyWindow();
   if (seed % 5 == 2) config.delivery.idempotency_open_max = 2;
+  if (seed % 5 == 2) config.announce.kept_per_sae_max = 16;
+  if (seed % 5 == 3) config.announce.queued_max = 8;
+  if (seed % 5 == 4) config.announce.watch_life = Duration::Seconds(20);
+  config.announce.retry = stream.retry;
   for (const SaePlan& sae : saes) {
     if (sae.node == node) config.routing.saes.push_back(sae.id);
   }

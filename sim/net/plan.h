@@ -68,6 +68,8 @@ struct Plan {
   // Index of the link between two nodes; there is at most one.
   std::optional<size_t> LinkBetween(size_t x, size_t y) const;
   std::optional<size_t> FindNode(const NodeId& id) const;
+  // Whether that SAE watches for keys drawn for it.
+  bool Watches(size_t sae) const { return (seed + sae) % 3 != 0; }
 };
 
 }  // namespace keyhop::sim

@@ -21,6 +21,10 @@ constexpr uint64_t kKeysPerSeedMin = 200;
 
 // What a thousand seeds must have seen.
 constexpr const char* kProbeNames[] = {
+    "key_announced",
+    "gap_of_all_told",
+    "gap_of_a_node_told",
+    "watch_resumed_after_restart",
     "multi_hop_relay_delivered",
     "long_relay_delivered",
     "one_hop_relay_delivered",

@@ -44,6 +44,8 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"hello_lost", "hellos of stream sources never arrive"},
     {"window_kept_over_restart", "what a receiver saw of a sender lasts over the sender's restart"},
     {"lease_tagged_by_its_pads", "requests for leases are tagged with the pads that they open"},
+    {"announced_to_other", "announcements name another slave and pass the MAC verifier"},
+    {"gap_not_told", "the front end leaves gaps out of what it tells a watcher"},
     {"supply_answered_early", "the answer to a supply notice leaves before the notice is durable"},
     {"supply_fetch_not_durable", "the store drops which slaves fetched a supplied key"},
     {"supply_unconfirmed", "a master gets keys whose supply notices never arrive"},
@@ -156,6 +158,11 @@ void Saboteur::OnFetch(FetchRequest& request) {
   if (!Is(Bug::kCallerFromBody) || request.key_ids.empty()) return;
   const auto it = slave_of_.find(request.key_ids.front());
   if (it != slave_of_.end()) request.caller = it->second;
+}
+
+void Saboteur::OnWatchAnswer(WatchAnswer& answer) {
+  if (!Is(Bug::kGapNotTold)) return;
+  std::erase_if(answer.entries, [](const WatchEntry& entry) { return entry.gap_at.has_value(); });
 }
 
 void Saboteur::OnAnswer(const std::optional<DrawRequest>& draw, KeyContainer& keys) {
@@ -406,6 +413,12 @@ bool Saboteur::OnIncoming(size_t from, size_t to, KxMessage& message) {
   }
   auto* control = std::get_if<RoutedControl>(&message);
   auto* stream = control ? std::get_if<StreamMessage>(&control->body) : nullptr;
+  auto* announced = stream ? std::get_if<Announcements>(stream) : nullptr;
+  if (announced && Is(Bug::kAnnouncedToOther)) {
+    for (Announcement& item : announced->items) item.slave_number ^= 3;  // The first two of a home.
+    if (SignStream(*announced)) SignControl(link, *control);
+    return true;
+  }
   auto* hello = stream ? std::get_if<SourceHello>(stream) : nullptr;
   if (hello == nullptr) return true;
   if (Is(Bug::kHelloLost)) return false;

@@ -47,6 +47,8 @@ enum class Bug : uint8_t {
   kHelloLost,
   kWindowKeptOverRestart,
   kLeaseTaggedByItsPads,
+  kAnnouncedToOther,
+  kGapNotTold,
   kSupplyAnsweredEarly,
   kSupplyFetchNotDurable,
   kSupplyUnconfirmed,
@@ -88,6 +90,7 @@ class Saboteur {
   // A request as the front end hands it on, and keys as it gives them out.
   void OnDraw(DrawRequest& request);
   void OnFetch(FetchRequest& request);
+  void OnWatchAnswer(WatchAnswer& answer);
   void OnAnswer(const std::optional<DrawRequest>& draw, KeyContainer& keys);
 
  private:

@@ -103,6 +103,11 @@ RunResult World::Run() {
     At(Duration::Millis(prng_.Between(1000, 20'000)), [this, d] { DemandTick(d); });
   }
   PlanKeystreams();
+  for (size_t s = 0; s < plan_.saes.size(); ++s) {
+    if (!plan_.Watches(s)) continue;
+    watchers_[s];
+    WatchSoon(s, Duration::Millis(prng_.Between(1000, 60'000)));
+  }
   At(plan_.incident_interval_max, [this] { Incident(); });
 
   RunUntil(now_ + plan_.fault_time, [] { return false; });
@@ -121,6 +126,9 @@ RunResult World::Run() {
                                 plan_.saes[pair.slave].id.value + ": " + pair.state);
     }
   }
+  // Without faults every slave hears of every key, or of a gap.
+  RunUntil(now_ + plan_.heal_time_max, [this] { return oracle_.AllAnnounced(); });
+  if (!oracle_.violation()) oracle_.CheckAnnounced();
   if (!oracle_.violation()) oracle_.CheckBurn();
   for (const Host& host : hosts_) {
     if (!host.up()) continue;
@@ -264,6 +272,7 @@ void World::Release(size_t node, Output output) {
                  }
                  found.mapped().done(std::move(answer.outcome));
                },
+               [&](WatchAnswered& answer) { OnWatchAnswer(node, answer); },
                [&](KeysAnswered& answer) {
                  auto found = host.requests.extract(answer.token);
                  if (found.empty()) {
@@ -378,6 +387,9 @@ void World::ReallyCrash(size_t node) {
   }
   for (auto& [token, request] : std::exchange(host.requests, {})) request.lost();
   for (auto& [token, call] : std::exchange(host.stream_calls, {})) call.lost();
+  for (const auto& [token, sae] : std::exchange(host.watches, {})) {
+    WatchSoon(sae, Duration::Millis(prng_.Between(100, 4000)));
+  }
   for (size_t l = 0; l < links_.size(); ++l) {
     if (plan_.links[l].a != node && plan_.links[l].b != node) continue;
     const size_t end = EndOf(l, node);

@@ -116,6 +116,7 @@ class World {
     Instant slow_until;
     std::map<uint64_t, Request> requests;
     std::map<uint64_t, StreamCall> stream_calls;
+    std::map<uint64_t, size_t> watches;  // Token: SAE.
     uint64_t inputs_this_second = 0;
     int64_t second = 0;
     bool up() const { return core != nullptr; }
@@ -234,6 +235,10 @@ class World {
   void OnKeystream(size_t number, size_t side, uint64_t life, uint32_t index, bool closes,
                    Outcome<KeystreamAnswer> outcome);
   bool KeystreamsHealed() const;
+  // world_watchers.cc: slaves that watch for keys drawn for them.
+  void WatchSoon(size_t sae, Duration wait);
+  void AskForNews(size_t sae);
+  void OnWatchAnswer(size_t node, WatchAnswered& answer);
 
   // world_faults.cc: incidents.
   void Incident();
@@ -261,6 +266,7 @@ class World {
   std::vector<KnownKey> fetched_;
   std::map<SaeId, uint64_t> keyed_;  // Idempotency keys used by each.
   std::vector<HealPair> heal_;
+  std::map<size_t, std::optional<WatchRequest::Place>> watchers_;  // By SAE: how far each got.
   size_t healed_ = 0;
   bool faults_on_ = true;
   bool restored_ = false;

@@ -70,6 +70,11 @@ void CoreLoop::Keystream(KeystreamRequest request, KeystreamDone done) {
   PostRequest({KeystreamAsked{0, std::move(request)}, std::move(done)});
 }
 
+// Waits for as long as there is no news: the core bounds how many do, not this queue.
+void CoreLoop::Watch(WatchRequest request, WatchDone done) {
+  Post({WatchAsked{0, std::move(request)}, std::move(done)});
+}
+
 void CoreLoop::Cancel(uint64_t call) {
   {
     MutexLock lock(mu_);
@@ -160,7 +165,8 @@ void CoreLoop::Post(Item item) {
     MutexLock lock(mu_);
     const bool is_message =
         item.input.has_value() && std::holds_alternative<PeerMessage>(*item.input);
-    const bool may_drop = is_message || std::holds_alternative<TakenDone>(item.callback);
+    const bool may_drop = is_message || std::holds_alternative<TakenDone>(item.callback) ||
+                          std::holds_alternative<WatchDone>(item.callback);
     wake = !busy_ && queue_.empty() && refused_.empty();
     if (!Enqueue(item, may_drop)) {
       if (is_message) ++peer_messages_dropped_;
@@ -177,6 +183,7 @@ void CoreLoop::Refuse(Callback callback, Refusal::Kind kind, const char* text) {
                  [&](StatusDone& done) { done(refusal()); },
                  [&](KeysDone& done) { done(refusal()); },
                  [&](KeystreamDone& done) { done(refusal()); },
+                 [&](WatchDone& done) { done(refusal()); },
                  [&](TakenDone& done) { done(absl::UnavailableError(text)); },
                  [](Processed& done) { done(); },
                  [](Query&) {},
@@ -297,7 +304,8 @@ void CoreLoop::Handle(Item item) {
                           std::holds_alternative<KeysDone>(item.callback) ||
                           std::holds_alternative<KeystreamDone>(item.callback);
   const bool may_drop = std::holds_alternative<PeerMessage>(*item.input) ||
-                        std::holds_alternative<TakenDone>(item.callback) || is_request;
+                        std::holds_alternative<TakenDone>(item.callback) ||
+                        std::holds_alternative<WatchDone>(item.callback) || is_request;
   if (may_drop && gate_.full()) {
     if (std::holds_alternative<PeerMessage>(*item.input)) {
       MutexLock lock(mu_);
@@ -306,7 +314,8 @@ void CoreLoop::Handle(Item item) {
     if (is_request) ++answered_;
     Refuse(std::move(item.callback), Refusal::Kind::kExhausted, kOverloaded);
   } else {
-    if (is_request || std::holds_alternative<TakenDone>(item.callback)) {
+    if (is_request || std::holds_alternative<TakenDone>(item.callback) ||
+        std::holds_alternative<WatchDone>(item.callback)) {
       const uint64_t token = next_token_++;
       std::visit(
           [token](auto& input) {
@@ -352,6 +361,9 @@ void CoreLoop::Dispatch(Output output) {
           [&](KeystreamAnswered& m) {
             ++answered_;
             std::get<KeystreamDone>(TakePending(m.token))(std::move(m.outcome));
+          },
+          [&](WatchAnswered& m) {
+            std::get<WatchDone>(TakePending(m.token))(std::move(m.outcome));
           },
           [&](AlarmRaised& m) {
             if (options_.on_alarm) options_.on_alarm(m);

@@ -79,6 +79,7 @@ class CoreLoop final : public DeliveryPort, public NodePort, public KeystreamPor
   void Status(StatusRequest request, std::function<void(Outcome<PairStatus>)> done) override;
   void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
   void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) override;
+  void Watch(WatchRequest request, std::function<void(Outcome<WatchAnswer>)> done) override;
   uint64_t NewCall() override { return ++last_call_; }
   void Cancel(uint64_t call) override;
 
@@ -108,9 +109,10 @@ class CoreLoop final : public DeliveryPort, public NodePort, public KeystreamPor
   using KeystreamDone = std::function<void(Outcome<KeystreamAnswer>)>;
   using TakenDone = std::function<void(absl::Status)>;  // Of blocks, and of links switched.
   using Processed = std::function<void()>;
+  using WatchDone = std::function<void(Outcome<WatchAnswer>)>;
   using Query = std::function<void(const CoreMachine&, Instant)>;
   using Callback = std::variant<std::monostate, StatusDone, KeysDone, KeystreamDone, TakenDone,
-                                Processed, Query>;
+                                Processed, Query, WatchDone>;
   // What a caller wants: an input with the callback of its answer, or a query alone.
   struct Item {
     std::optional<Input> input;

@@ -47,6 +47,16 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   return out;
 }
 
+AnnounceConfig AnnounceOf(const config::v1::Config& config) {
+  AnnounceConfig out;
+  out.saes_max = config.delivery().watching_saes_max();
+  out.kept_per_sae_max = config.delivery().announcements_kept_max();
+  out.queued_max = config.delivery().announcements_queued_max();
+  out.watch_life = FromProto(config.delivery().watch_life());
+  out.retry = FromProto(config.lease().request_retry());
+  return out;
+}
+
 StreamConfig StreamOf(const config::v1::Config& config) {
   StreamConfig out;
   out.segment_body_bytes = static_cast<uint32_t>(config.relay().segment_bytes_max());
@@ -124,6 +134,7 @@ absl::StatusOr<NodeConfig> NodeConfigOf(const config::v1::Config& config) {
   out.stream = StreamOf(config);
   out.delivery = DeliveryOf(config.delivery());
   out.keystream = KeystreamOf(config.key_streams());
+  out.announce = AnnounceOf(config);
   out.pool = PoolOf(config.pools());
   out.lease_memory_bytes_max = config.lease().memory_bytes_max();
   out.burn_open_leases_on_start = config.lease().burn_open_leases_on_start();

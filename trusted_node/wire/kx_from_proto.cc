@@ -269,6 +269,51 @@ class KxReader : public WireReader {
     out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
     return out;
   }
+  InterestReport Get(const pb::InterestReport& in) {
+    InterestReport out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.epoch = in.epoch();
+    out.number = in.number();
+    if (Count(in.slaves_size(), kWireWatchersMax, "slaves")) {
+      out.slaves.assign(in.slaves().begin(), in.slaves().end());
+    }
+    for (const uint32_t slave : out.slaves) {
+      Require(slave <= kWireSaeNumberMax, "slaves", "more than 18 bits");
+    }
+    out.taken_of = Get(in.taken_of());
+    out.taken = in.taken();
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
+  Announcements Get(const pb::Announcements& in) {
+    Announcements out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.epoch = in.epoch();
+    out.interest = in.interest();
+    out.first = in.first();
+    if (Count(in.items_size(), kWireAnnouncementsMax, "items")) {
+      for (const pb::Announcement& item : in.items()) {
+        Require(item.slave_number() <= kWireSaeNumberMax, "slave_number", "more than 18 bits");
+        Require(item.length_bytes() < 4096, "length_bytes", "past 4095");
+        out.items.push_back({Fixed<16>(item.key_id(), "key_id"),
+                             Sae(item.master_sae_id(), "master_sae_id"), item.slave_number(),
+                             item.length_bytes()});
+      }
+    }
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
+  AnnouncementsTaken Get(const pb::AnnouncementsTaken& in) {
+    AnnouncementsTaken out;
+    out.stream = Get(in.stream());
+    out.session = Get(in.session());
+    out.epoch = in.epoch();
+    out.taken = in.taken();
+    out.mac = MacOf(in.tag_kind(), pb::TAG_KIND_HMAC_STREAM_KEY, in.tag());
+    return out;
+  }
   RelayRefusal Get(const pb::RelayRefusal& in) {
     return {Get(in.relay()), Node(in.at_node_id(), "at_node_id"),
             EnumUpTo(in.reason(), RefusalReason::kOverloaded, "reason")};
@@ -328,6 +373,12 @@ class KxReader : public WireReader {
         return StreamMessage(Get(in.supply_answer()));
       case pb::RoutedControl::kKeystreamNote:
         return Get(in.keystream_note());
+      case pb::RoutedControl::kInterestReport:
+        return StreamMessage(Get(in.interest_report()));
+      case pb::RoutedControl::kAnnouncements:
+        return StreamMessage(Get(in.announcements()));
+      case pb::RoutedControl::kAnnouncementsTaken:
+        return StreamMessage(Get(in.announcements_taken()));
       case pb::RoutedControl::kRelayRefusal:
         return Get(in.relay_refusal());
       case pb::RoutedControl::BODY_NOT_SET:

@@ -246,6 +246,44 @@ void Put(const SupplyAnswer& in, pb::RoutedControl* control) {
   out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
   out->set_tag(Text(in.mac));
 }
+void Put(const InterestReport& in, pb::RoutedControl* control) {
+  pb::InterestReport* out = control->mutable_interest_report();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_epoch(in.epoch);
+  out->set_number(in.number);
+  out->mutable_slaves()->Add(in.slaves.begin(), in.slaves.end());
+  Put(in.taken_of, out->mutable_taken_of());
+  out->set_taken(in.taken);
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
+}
+void Put(const Announcements& in, pb::RoutedControl* control) {
+  pb::Announcements* out = control->mutable_announcements();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_epoch(in.epoch);
+  out->set_interest(in.interest);
+  out->set_first(in.first);
+  for (const Announcement& item : in.items) {
+    pb::Announcement* put = out->add_items();
+    put->set_key_id(Text(item.id));
+    put->set_master_sae_id(item.master.value);
+    put->set_slave_number(item.slave_number);
+    put->set_length_bytes(item.length_bytes);
+  }
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
+}
+void Put(const AnnouncementsTaken& in, pb::RoutedControl* control) {
+  pb::AnnouncementsTaken* out = control->mutable_announcements_taken();
+  Put(in.stream, out->mutable_stream());
+  Put(in.session, out->mutable_session());
+  out->set_epoch(in.epoch);
+  out->set_taken(in.taken);
+  out->set_tag_kind(pb::TAG_KIND_HMAC_STREAM_KEY);
+  out->set_tag(Text(in.mac));
+}
 void Put(const RelayRefusal& in, pb::RoutedControl* control) {
   pb::RelayRefusal* out = control->mutable_relay_refusal();
   Put(in.relay, out->mutable_relay());

@@ -91,4 +91,12 @@ std::string KeyOf(const KeystreamChunkRecord& r) {
   return Key("keystream/").Kind(Bytes(r.id)).Kind("/chunk/").U64(r.index).Take();
 }
 
+std::string KeyOf(const WatchRecord& r) {
+  return Key("watch/").Id(r.sae.value).Kind("/list").Take();
+}
+std::string KeyOf(const WatchChunkRecord& r) {
+  return Key("watch/").Id(r.sae.value).Kind("/chunk/").U64(r.first).Take();
+}
+std::string KeyOf(const AnnouncedRecord& r) { return Key("announced/").Id(r.source.value).Take(); }
+
 }  // namespace keyhop

@@ -6,6 +6,7 @@
 #include "keyhop/record/v1/record.pb.h"
 #include "kms/base/check.h"
 #include "kms/base/overload.h"
+#include "trusted_node/wire/announce_records.h"
 #include "trusted_node/wire/keystream_qos.h"
 #include "trusted_node/wire/reader.h"
 #include "trusted_node/wire/record_keys.h"
@@ -191,7 +192,9 @@ inline constexpr bool kHasSecret = requires(R r) {
 template <typename R>
 inline constexpr uint32_t kFormatOf =
     std::is_same_v<R, SupplyKeyRecord> || std::is_same_v<R, SupplyRecord> ||
-            std::is_same_v<R, KeystreamRecord> || std::is_same_v<R, KeystreamChunkRecord>
+            std::is_same_v<R, KeystreamRecord> || std::is_same_v<R, KeystreamChunkRecord> ||
+            std::is_same_v<R, WatchRecord> || std::is_same_v<R, WatchChunkRecord> ||
+            std::is_same_v<R, AnnouncedRecord>
         ? 2
         : 1;
 
@@ -213,6 +216,9 @@ StoredRecord Stored(const R& r) {
   return out;
 }
 StoredRecord Stored(const LinkRecordVariant& r) {
+  return std::visit([](const auto& record) { return Stored(record); }, r);
+}
+StoredRecord Stored(const AnnounceRecord& r) {
   return std::visit([](const auto& record) { return Stored(record); }, r);
 }
 StoredRecord Stored(const StreamRecord& r) {
@@ -374,6 +380,12 @@ class RecordReader : public WireReader {
         return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
       case pb::Record::kLinkDown:
         return LinkDownRecord{Link(in.link_down().link_id(), "link_id")};
+      case pb::Record::kWatch:
+        return FromProto(in.watch(), *this);
+      case pb::Record::kWatchChunk:
+        return FromProto(in.watch_chunk(), *this);
+      case pb::Record::kAnnounced:
+        return FromProto(in.announced(), *this);
       case pb::Record::kIdempotency:
         return Get(in.idempotency());
       case pb::Record::kRunTime:

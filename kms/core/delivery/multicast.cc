@@ -87,6 +87,7 @@ std::optional<Refusal> Multicasts::Begin(Instant now, uint64_t token, const Draw
 
   UnderWay draw;
   draw.token = token;
+  draw.request = request;
   draw.until = now + config_.supply_wait;
   std::map<NodeId, std::vector<StreamSource::Drawn>> leased;
   WriteSeq after = 0;
@@ -146,17 +147,17 @@ void Multicasts::OnResult(Instant now, const NodeId& home, const StreamSource::S
     context.SourceTo(at)->ReleaseSupply(n);
     by_notice_.erase({at, n});
   }
-  answers_.push_back({draw.token, std::move(draw.keys), draw.after});
+  answers_.push_back({draw.token, std::move(draw.request), std::move(draw.keys), draw.after});
   under_way_.erase(it);
 }
 
 void Multicasts::GiveUp(Instant now, AllUnderWay::iterator it, DeliveryContext& context) {
-  const UnderWay& draw = it->second;
+  UnderWay& draw = it->second;
   for (const auto& [home, number] : draw.notices) {
     context.SourceTo(home)->CancelSupply(now, number, context.OutboxFor(context.Self(), home));
     by_notice_.erase({home, number});
   }
-  answers_.push_back({draw.token,
+  answers_.push_back({draw.token, std::move(draw.request),
                       Refused(Refusal::Kind::kUnavailable,
                               "not every additional slave's KME could take the key; retry"),
                       0});

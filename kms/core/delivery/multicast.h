@@ -46,6 +46,7 @@ class Multicasts {
 
   struct Answer {
     uint64_t token = 0;
+    DrawRequest request;
     Outcome<KeyContainer> outcome;
     WriteSeq after = 0;  // The keys may leave once this write is durable.
   };
@@ -55,6 +56,7 @@ class Multicasts {
  private:
   struct UnderWay {
     uint64_t token = 0;
+    DrawRequest request;
     KeyContainer keys;
     WriteSeq after = 0;
     Instant until;

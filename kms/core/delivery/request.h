@@ -69,6 +69,33 @@ struct KeyContainer {
 // What status_extension tells beyond the standard: a text, a whole number, or texts by name.
 using Fact = std::variant<std::string, uint64_t, std::map<std::string, std::string>>;
 
+// "Which keys were drawn for me?" (ours; no such method in ETSI GS QKD 014.) The caller is the
+// slave.
+struct WatchRequest {
+  // Where a watcher stands: the last entry that it saw, and the life of the list that gave it.
+  struct Place {
+    uint64_t life = 0;
+    uint64_t number = 0;
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  SaeId caller;
+  std::optional<Place> seen = {};  // Absent: from the oldest that is kept.
+  uint64_t entries_max = 256;      // In one answer; at least 2.
+  uint64_t call = 0;               // As in DrawRequest.
+};
+struct WatchEntry {
+  // A gap: draws made at that KME (empty: at any) before this place in the list may be missing.
+  std::optional<NodeId> gap_at = {};
+  // Else a key that `master` drew for the caller.
+  KeyId key_id = {};
+  SaeId master;
+  uint64_t size_bits = 0;
+};
+struct WatchAnswer {
+  std::vector<WatchEntry> entries;  // At least one.
+  WatchRequest::Place seen;         // Ask with this for what comes after.
+};
+
 // Table 9; sizes in bits.
 struct PairStatus {
   NodeId source_kme;
@@ -121,7 +148,10 @@ class DeliveryPort {
   virtual void Draw(DrawRequest request, std::function<void(Outcome<KeyContainer>)> done) = 0;
   virtual void Fetch(FetchRequest request, std::function<void(Outcome<KeyContainer>)> done) = 0;
 
-  // A number for DrawRequest::call that was never given before.
+  // Answers once there is at least one entry after the place of the request.
+  virtual void Watch(WatchRequest request, std::function<void(Outcome<WatchAnswer>)> done) = 0;
+
+  // A number for DrawRequest::call or WatchRequest::call that was never given before.
   virtual uint64_t NewCall() = 0;
   // Nobody waits for the answer to this call any more: if it has not drawn yet, it will not, and is
   // refused. Harmless after the answer.

@@ -58,6 +58,11 @@ class StreamDestination {
   // The epochs whose ID keys are held, newest first, at most two.
   std::vector<uint64_t> Epochs() const;
   const SecretBytes& IdKey(uint64_t epoch) const;
+  // For messages of this stream that other parts of the node say: the session, and HMACs under the
+  // stream key of an epoch of Epochs().
+  Session session() const { return {peer_, own_}; }
+  Mac Vouch(uint64_t epoch, const ByteWriter& layout) const;
+  bool Vouches(uint64_t epoch, const ByteWriter& layout, const Mac& mac) const;
 
   struct Wanted {
     uint64_t epoch = 0;
@@ -81,7 +86,7 @@ class StreamDestination {
     return supplies_.StateFor(id, master, slave);
   }
 
-  // Whether the source said this, in the session under way (StreamSource::Authenticate).
+  // Whether the source said this, in the session under way (StreamSource::Vouch).
   bool Believes(const Session& session, uint64_t epoch, const ByteWriter& layout, const Mac& mac) {
     return peer_.known() && session == Session{peer_, own_} && CheckMac(epoch, layout, mac);
   }

@@ -142,6 +142,39 @@ ByteWriter LayoutOf(const SupplyAnswer& m) {
   return w;
 }
 
+ByteWriter LayoutOf(const InterestReport& m) {
+  ByteWriter w;
+  w.U8(0x2c);
+  Lay(w, m.stream);
+  Lay(w, m.session);
+  w.U64(m.epoch).U64(m.number).U32(static_cast<uint32_t>(m.slaves.size()));
+  for (const uint32_t slave : m.slaves) w.U32(slave);
+  Lay(w, m.taken_of);
+  w.U64(m.taken);
+  return w;
+}
+
+ByteWriter LayoutOf(const Announcements& m) {
+  ByteWriter w;
+  w.U8(0x2d);
+  Lay(w, m.stream);
+  Lay(w, m.session);
+  w.U64(m.epoch).U64(m.interest).U64(m.first).U32(static_cast<uint32_t>(m.items.size()));
+  for (const Announcement& item : m.items) {
+    w.Bytes(item.id).Text(item.master.value).U32(item.slave_number).U32(item.length_bytes);
+  }
+  return w;
+}
+
+ByteWriter LayoutOf(const AnnouncementsTaken& m) {
+  ByteWriter w;
+  w.U8(0x2e);
+  Lay(w, m.stream);
+  Lay(w, m.session);
+  w.U64(m.epoch).U64(m.taken);
+  return w;
+}
+
 ByteWriter CheckLayoutOf(const Segment& segment, uint32_t body_bytes) {
   ByteWriter w;
   w.U8(0x31);

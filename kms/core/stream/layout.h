@@ -24,6 +24,9 @@ ByteWriter LayoutOf(const LacksKey& m);
 ByteWriter LayoutOf(const SupplyNotice& m);
 ByteWriter LayoutOf(const SupplyCancel& m);
 ByteWriter LayoutOf(const SupplyAnswer& m);
+ByteWriter LayoutOf(const InterestReport& m);
+ByteWriter LayoutOf(const Announcements& m);
+ByteWriter LayoutOf(const AnnouncementsTaken& m);
 
 // What a notice's one-time tag covers, before the keys in clear.
 ByteWriter TagLayoutOf(const SupplyNotice& m);

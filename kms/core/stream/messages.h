@@ -166,9 +166,48 @@ struct SupplyAnswer {
   Mac mac = {};
 };
 
-using StreamMessage = std::variant<SourceHello, StreamLeaseRequest, DestinationHello, LacksKey,
-                                   OpeningAnswer, SegmentAck, StreamLeaseAnswer, VersionReport,
-                                   SupplyNotice, SupplyCancel, SupplyAnswer>;
+// -- Which keys were drawn, for slaves that want to know (kms/core/announce).
+
+// A key that was drawn at the source; never its bytes.
+struct Announcement {
+  KeyId id = {};
+  SaeId master;
+  uint32_t slave_number = 0;  // The slave's registration number at the destination.
+  uint32_t length_bytes = 0;
+  friend bool operator==(const Announcement&, const Announcement&) = default;
+};
+struct InterestReport {  // From the destination.
+  StreamId stream;
+  Session session = {};
+  uint64_t epoch = 0;
+  uint64_t number = 0;                // Grows within a life of the destination.
+  std::vector<uint32_t> slaves = {};  // Registration numbers, ascending: all that want to know.
+  // Of that life of the source, all announcements up to this number are durable here.
+  Incarnation taken_of = {};
+  uint64_t taken = 0;
+  Mac mac = {};
+};
+struct Announcements {  // From the source. Those without items only echo a report.
+  StreamId stream;
+  Session session = {};
+  uint64_t epoch = 0;
+  uint64_t interest = 0;  // The number of the last report that came.
+  uint64_t first = 0;     // The number of the first item, or of the next to come.
+  std::vector<Announcement> items = {};
+  Mac mac = {};
+};
+struct AnnouncementsTaken {  // From the destination.
+  StreamId stream;
+  Session session = {};
+  uint64_t epoch = 0;
+  uint64_t taken = 0;  // All up to this number are durable here.
+  Mac mac = {};
+};
+
+using StreamMessage =
+    std::variant<SourceHello, StreamLeaseRequest, DestinationHello, LacksKey, OpeningAnswer,
+                 SegmentAck, StreamLeaseAnswer, VersionReport, SupplyNotice, SupplyCancel,
+                 SupplyAnswer, InterestReport, Announcements, AnnouncementsTaken>;
 
 }  // namespace keyhop
 

@@ -123,8 +123,11 @@ class StreamSource {
     uint64_t epoch = 0;
   };
   std::optional<Voice> voice() const;
-  // HMAC-SHA-256 under the stream key of the epoch that voice() names.
-  Mac Authenticate(uint64_t epoch, const ByteWriter& layout) const;
+  // HMAC-SHA-256 under the stream key of `epoch`, which voice() names or is the one before it.
+  bool session_open() const { return peer_.known() && epoch_ready_; }
+  Session session() const { return {own_, peer_}; }
+  Mac Vouch(uint64_t epoch, const ByteWriter& layout) const;
+  bool Vouches(uint64_t epoch, const ByteWriter& layout, const Mac& mac) const;
 
   // Burns stock and leases and asks for a new epoch (after a rollback alarm).
   void BurnAll(Instant now, StreamOutbox& out);
@@ -191,8 +194,6 @@ class StreamSource {
   // A draw relies on leases that a destination may have lost with its store, which then has no
   // epoch to speak under: it is asked, if nothing was heard of it for long.
   void AskIfSilent(Instant now);
-  bool session_open() const { return peer_.known() && epoch_ready_; }
-  Session session() const { return {own_, peer_}; }
 
   const StreamConfig config_;
   const StreamId stream_;

@@ -162,12 +162,6 @@ std::optional<StreamSource::Voice> StreamSource::voice() const {
   return Voice{session(), epochs_.rbegin()->first};
 }
 
-Mac StreamSource::Authenticate(uint64_t epoch, const ByteWriter& layout) const {
-  const auto it = epochs_.find(epoch);
-  KEYHOP_CHECK(it != epochs_.end(), "an epoch that voice() named");
-  return HmacSha256(it->second.stream_key, layout.bytes());
-}
-
 void StreamSource::OnHeard(Instant now) {
   if (std::exchange(heard_us_, true)) return;
   epoch_backoff_ = Duration::Seconds(1);

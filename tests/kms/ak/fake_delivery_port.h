@@ -50,6 +50,24 @@ class FakeDeliveryPort final : public DeliveryPort {
     Post([this, request = std::move(request), done = std::move(done)] { done(DoFetch(request)); });
   }
 
+  // Answers with what Announce was given, one at a time: the place is how many were given before.
+  void Watch(WatchRequest request, std::function<void(Outcome<WatchAnswer>)> done) override {
+    MutexLock lock(mu_);
+    last_call_ = request.call;
+    watchers_.push_back({std::move(request), std::move(done)});
+    ServeWatchers();
+    wake_.SignalAll();
+  }
+  void Announce(WatchEntry entry) {
+    MutexLock lock(mu_);
+    announced_.push_back(std::move(entry));
+    ServeWatchers();
+  }
+  void AwaitWatcher() {
+    MutexLock lock(mu_);
+    while (watchers_.empty()) wake_.Wait(mu_);
+  }
+
   uint64_t NewCall() override {
     MutexLock lock(mu_);
     return ++calls_;
@@ -57,6 +75,15 @@ class FakeDeliveryPort final : public DeliveryPort {
   void Cancel(uint64_t call) override {
     MutexLock lock(mu_);
     cancelled_.insert(call);
+    for (Watcher& watcher : std::exchange(watchers_, {})) {
+      if (watcher.request.call != call) {
+        watchers_.push_back(std::move(watcher));
+        continue;
+      }
+      queue_.push_back([done = std::move(watcher.done)] {
+        done(Refuse(Refusal::Kind::kUnavailable, "cancelled"));
+      });
+    }
     wake_.SignalAll();
   }
   // Waits until a call was cancelled.
@@ -104,6 +131,23 @@ class FakeDeliveryPort final : public DeliveryPort {
   }
 
  private:
+  struct Watcher {
+    WatchRequest request;
+    std::function<void(Outcome<WatchAnswer>)> done;
+  };
+  void ServeWatchers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    for (Watcher& watcher : std::exchange(watchers_, {})) {
+      const uint64_t at = watcher.request.seen ? watcher.request.seen->number : 0;
+      if (at >= announced_.size()) {
+        watchers_.push_back(std::move(watcher));
+        continue;
+      }
+      queue_.push_back([done = std::move(watcher.done), entry = announced_[at], at] {
+        done(WatchAnswer{{entry}, {.life = 77, .number = at + 1}});
+      });
+      wake_.SignalAll();
+    }
+  }
   struct Kept {
     SaeId master;
     std::set<SaeId> slaves;
@@ -248,6 +292,8 @@ class FakeDeliveryPort final : public DeliveryPort {
   std::map<KeyId, Kept> keys_ ABSL_GUARDED_BY(mu_);
   uint64_t drawn_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t calls_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<Watcher> watchers_ ABSL_GUARDED_BY(mu_);
+  std::vector<WatchEntry> announced_ ABSL_GUARDED_BY(mu_);
   std::set<uint64_t> cancelled_ ABSL_GUARDED_BY(mu_);
   std::optional<Duration> last_wait_max_ ABSL_GUARDED_BY(mu_);
   uint64_t last_call_ ABSL_GUARDED_BY(mu_) = 0;

@@ -365,6 +365,79 @@ TEST_F(DrawStreamTest, AClientThatLeavesCancelsTheDrawUnderWay) {
   EXPECT_EQ(call->Finish().error_code(), StatusCode::CANCELLED);
 }
 
+class WatchKeysTest : public GrpcServiceTest {
+ protected:
+  struct Watching {
+    std::unique_ptr<pb::KeyDelivery::Stub> stub;
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<pb::KeysAnnounced>> reader;
+  };
+  std::unique_ptr<Watching> Watch(const std::string& caller, const std::string& token = "") {
+    auto watching = std::make_unique<Watching>();
+    watching->stub = Stub(caller);
+    pb::WatchKeysRequest request;
+    request.set_resume_token(token);
+    watching->reader = watching->stub->WatchKeys(&watching->context, request);
+    return watching;
+  }
+  static WatchEntry Drawn(uint8_t number) {
+    WatchEntry entry;
+    entry.key_id[15] = number;
+    entry.master = SaeId("alice");
+    entry.size_bits = 256;
+    return entry;
+  }
+};
+
+TEST_F(WatchKeysTest, TellsOfDrawsAndGapsAndGoesOnFromAToken) {
+  port_.Announce(Drawn(1));
+  WatchEntry gap;
+  gap.gap_at = NodeId("kme-a");
+  port_.Announce(gap);
+  const auto first = Watch("bob");
+  pb::KeysAnnounced told;
+  ASSERT_TRUE(first->reader->Read(&told));
+  ASSERT_EQ(told.announcements_size(), 1);
+  EXPECT_EQ(told.announcements(0).drawn().key_id(), "00000000-0000-0000-0000-000000000001");
+  EXPECT_EQ(told.announcements(0).drawn().master_sae_id(), "alice");
+  EXPECT_EQ(told.announcements(0).drawn().size(), 256u);
+  const std::string token = told.resume_token();
+  ASSERT_TRUE(first->reader->Read(&told));
+  EXPECT_EQ(told.announcements(0).gap().source_kme_id(), "kme-a");
+  first->context.TryCancel();
+  EXPECT_EQ(first->reader->Finish().error_code(), StatusCode::CANCELLED);
+
+  const auto second = Watch("bob", token);
+  ASSERT_TRUE(second->reader->Read(&told));
+  EXPECT_TRUE(told.announcements(0).has_gap());
+  port_.AwaitWatcher();
+  port_.Announce(Drawn(3));
+  ASSERT_TRUE(second->reader->Read(&told));
+  EXPECT_EQ(told.announcements(0).drawn().key_id(), "00000000-0000-0000-0000-000000000003");
+  second->context.TryCancel();
+  second->reader->Finish();
+}
+
+TEST_F(WatchKeysTest, AWatcherThatLeavesIsForgotten) {
+  const auto watching = Watch("bob");
+  port_.AwaitWatcher();
+  watching->context.TryCancel();
+  EXPECT_EQ(port_.AwaitCancel(), port_.last_call());
+  EXPECT_EQ(watching->reader->Finish().error_code(), StatusCode::CANCELLED);
+}
+
+TEST_F(WatchKeysTest, RefusesATokenThatItNeverGaveAndStrangers) {
+  for (const std::string& token :
+       {std::string("x"), std::string(17, '\x7f'), std::string(65, 'a')}) {
+    const grpc::Status status = Watch("bob", token)->reader->Finish();
+    EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
+    const auto bad = DetailOf<rpc::v1::BadRequest>(status, "BadRequest");
+    ASSERT_TRUE(bad.has_value());
+    EXPECT_EQ(bad->field_violations(0).field(), "resume_token");
+  }
+  EXPECT_FALSE(Watch("nameless")->reader->Finish().ok());
+}
+
 TEST_F(GrpcServiceTest, RefusesMalformedRequests) {
   EXPECT_EQ(Get("alice", "").status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(Get("alice", "alice").status.error_code(), StatusCode::INVALID_ARGUMENT);

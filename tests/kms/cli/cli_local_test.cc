@@ -105,7 +105,7 @@ std::string Offered(const std::string& words) {
 
 TEST_F(CliLocalTest, BashCompletesCommandsAndOptions) {
   EXPECT_EQ(Offered("keyhop ke"), "key\n");
-  EXPECT_EQ(Offered("keyhop --node h:1 key \"\""), "get fetch\n");
+  EXPECT_EQ(Offered("keyhop --node h:1 key \"\""), "get fetch watch\n");
   EXPECT_EQ(Offered("keyhop link \"\""), "down up\n");
   EXPECT_EQ(Offered("keyhop key get bob --nu"), "--number\n");
   EXPECT_EQ(Offered("keyhop key get bob --jso"), "--json\n");

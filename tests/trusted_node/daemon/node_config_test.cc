@@ -41,6 +41,10 @@ delivery:
   min_key_size_bits: 64
   max_key_size_bits: 1024
   max_keys_per_request: 12
+  watching_saes_max: 31
+  announcements_kept_max: 32
+  announcements_queued_max: 33
+  watch_life: 34s
   max_key_count: 9000
   failed_fetch_burst: 21
   failed_fetches_per_second: 4
@@ -101,6 +105,10 @@ TEST_F(NodeConfigTest, EveryFieldOfTheCoreHasItsEffect) {
   ASSERT_TRUE(node.ok()) << node.status();
   EXPECT_EQ(node->self, NodeId("node-a"));
   EXPECT_EQ(node->lease_memory_bytes_max, 5u << 20);
+  EXPECT_EQ(node->announce.saes_max, 31u);
+  EXPECT_EQ(node->announce.kept_per_sae_max, 32u);
+  EXPECT_EQ(node->announce.queued_max, 33u);
+  EXPECT_EQ(node->announce.watch_life, Duration::Seconds(34));
   EXPECT_TRUE(node->burn_open_leases_on_start);
 
   EXPECT_EQ(node->delivery.key_size_bits, 128u);

@@ -28,7 +28,7 @@ TEST(KxWireTest, EveryFieldOfEveryMessageMakesTheRoundTrip) {
     EXPECT_EQ(ToProto(*message).SerializeAsString(), sent.SerializeAsString()) << seed;
   }
   EXPECT_EQ(kinds.size(), 7u);
-  EXPECT_EQ(bodies.size(), 13u);
+  EXPECT_EQ(bodies.size(), 16u);
 }
 
 // The first sample that `want` accepts.

@@ -37,6 +37,12 @@ std::vector<Record> OneOfEach() {
       UnitStateRecord{stream, {71, 72}, false, true, 64, {0xff, 0x01}, Duration{1'500'000'001}}));
   const KeyId key_id = {0x0f, 'a', '/', 0xff};
   out.push_back(StreamRecord(SupplyKeyRecord{stream, key_id, Secret(6)}));
+  out.push_back(AnnounceRecord(WatchRecord{SaeId("sae"), false, {{NodeId("a"), {101, 102}}}}));
+  WatchEntry gap;
+  gap.gap_at = NodeId("a");
+  out.push_back(AnnounceRecord(WatchChunkRecord{
+      SaeId("sae"), 111, false, 112, {gap, {std::nullopt, KeyId{1, 2}, SaeId("master"), 256}}}));
+  out.push_back(AnnounceRecord(AnnouncedRecord{NodeId("a"), {121, 122}, 123}));
   out.push_back(StreamRecord(SupplyRecord{stream,
                                           key_id,
                                           false,
@@ -147,8 +153,8 @@ TEST(RecordsTest, EachRecordSaysTheOldestFormatThatHasItsKind) {
     ASSERT_EQ(bytes[0], '\x08');  // Field 1, the format.
     ++formats[static_cast<uint8_t>(bytes[1])];
   }
-  EXPECT_EQ(formats[2], 4);  // The two kinds of supply notices, and of key streams.
-  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 4);
+  EXPECT_EQ(formats[2], 7);  // Kinds of supply notices, of key streams and of announcements.
+  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 7);
 }
 
 TEST(RecordsTest, RefusesAFormatFromTheFuture) {

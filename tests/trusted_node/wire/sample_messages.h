@@ -79,6 +79,8 @@ class SampleFiller {
     for (int i = 0; i < count; ++i) {
       if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
         Fill(reflection->AddMessage(message, field));
+      } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT32) {
+        reflection->AddUInt32(message, field, static_cast<uint32_t>(Below(1000)));
       } else {
         reflection->AddString(message, field, Text(field));
       }
@@ -157,6 +159,15 @@ inline void FillControl(SampleFiller* filler, kx::v1::RoutedControl* control) {
   }
   if (control->has_version_report()) {
     SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_version_report());
+  }
+  if (control->has_interest_report()) {
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_interest_report());
+  }
+  if (control->has_announcements()) {
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_announcements());
+  }
+  if (control->has_announcements_taken()) {
+    SetTag(filler, TAG_KIND_HMAC_STREAM_KEY, control->mutable_announcements_taken());
   }
 }
 

@@ -73,6 +73,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::vector<DirectoryRecord> directory;
   std::optional<RoutingRecord> routing_record;
   std::set<LinkId> down;
+  std::vector<AnnounceRecord> announced;
   std::vector<IdempotencyRecord> idempotency_records;
   std::optional<RunTimeRecord> run_time;
   std::vector<KeystreamRecord> keystream_records;
@@ -88,6 +89,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
     std::visit(Overload{
                    [&](NodeRecord& r) { incarnation_counter = r.incarnation_counter; },
                    [&](DirectoryRecord& r) { directory.push_back(std::move(r)); },
+                   [&](AnnounceRecord& r) { announced.push_back(std::move(r)); },
                    [&](RoutingRecord& r) { routing_record = r; },
                    [&](LinkDownRecord& r) { down.insert(r.link); },
                    [&](IdempotencyRecord& r) { idempotency_records.push_back(std::move(r)); },
@@ -138,6 +140,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
         config.stream, StreamId{node, config.self}, own, std::move(records));
     Touch(Machine::kDestination, node);
   }
+  board = std::make_unique<Board>(config.announce, config.self, std::move(announced));
   idempotency.emplace(config.delivery, std::move(idempotency_records), run_time);
   keystreams.emplace(config.keystream, std::move(keystream_records), std::move(keystream_chunks));
   neighbour_heard = links.empty();
@@ -210,6 +213,7 @@ void NodeCore::Impl::Start() {
   adverts_at = now;
   Arm({Machine::kAdverts, NodeId{}}, adverts_at);
   Touch(Machine::kRouting, NodeId{});
+  Touch(Machine::kBoard, NodeId{});
   EnsurePrefilled();
 }
 
@@ -311,12 +315,6 @@ void NodeCore::Impl::AdvertiseLinks() {
   Touch(Machine::kRouting, NodeId{});
 }
 
-void NodeCore::Impl::On(StatusAsked input) {
-  Outcome<PairStatus> outcome = delivery.Status(now, input.request, *this);
-  if (const auto* refusal = std::get_if<Refusal>(&outcome)) CountRefusal("status", *refusal);
-  Emit(StatusAnswered{input.token, std::move(outcome)}, 0);
-}
-
 void NodeCore::Impl::On(FetchAsked input) {
   if (AnsweredByKey(input.token, input.request)) return;
   WriteSeq after = 0;
@@ -389,6 +387,8 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
     case Machine::kKeystreams:
       keystreams->OnTick(now, *this);
       return;
+    case Machine::kBoard:
+      return;  // Touched: it gets its tick in Finish.
   }
 }
 
@@ -411,6 +411,7 @@ void NodeCore::Impl::Finish() {
     std::vector<NodeId> stirred;
     for (const auto& [machine, node] : std::set<TimerKey>(touched)) {
       if (machine == Machine::kSource) stirred.push_back(node);
+      if (machine == Machine::kBoard) board->OnTick(now, destinations, *this, board_out);
       if (machine == Machine::kLink) {
         ServeQueue(node, links.at(node));
         WakeFirst(links.at(node));
@@ -423,6 +424,7 @@ void NodeCore::Impl::Finish() {
       TakeSupplyResults(node, entry);
       entry.end->OnTick(now, TargetOf(node, entry), stream_out);
       Refill(node, entry);
+      if (entry.announcer) entry.announcer->OnTick(now, *entry.end, stream_out);
     }
     if (!stirred.empty() || touched.contains({Machine::kMulticasts, NodeId{}})) ServeMulticasts();
     if (!stirred.empty() && keystreams->size() > 0) keystreams->OnKey(now, *this);
@@ -460,11 +462,15 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
       };
       if (entry.blocked) take(entry.not_before);
       if (const auto ends = FirstWaitEnds(entry)) take(*ends);
+      if (entry.announcer && entry.announcer->NextDeadline())
+        take(*entry.announcer->NextDeadline());
       if (next && *next <= now) next = now + config.pool.pace;
       return next;
     }
     case Machine::kDestination:
       return destinations.at(key.second)->NextDeadline();
+    case Machine::kBoard:
+      return board->NextDeadline();
     case Machine::kMulticasts:
       return MulticastDeadline();
     case Machine::kIdempotency:

@@ -14,6 +14,8 @@
 #include "absl/status/statusor.h"
 #include "kms/base/instant.h"
 #include "kms/base/secret_bytes.h"
+#include "kms/core/announce/config.h"
+#include "kms/core/announce/records.h"
 #include "kms/core/delivery/config.h"
 #include "kms/core/delivery/idempotency.h"
 #include "kms/core/delivery/request.h"
@@ -46,7 +48,7 @@ struct SaeSuspendedRecord {
 };
 using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
                             RoutingRecord, LinkDownRecord, SaeSuspendedRecord, IdempotencyRecord,
-                            RunTimeRecord, KeystreamRecord, KeystreamChunkRecord>;
+                            RunTimeRecord, KeystreamRecord, KeystreamChunkRecord, AnnounceRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.
@@ -100,11 +102,15 @@ struct LinkSwitched {  // Admin: an operator takes a link out of use, or back in
   bool up = true;
 };
 struct CallCancelled {  // Nobody waits for the answer to this call any more.
-  uint64_t call = 0;    // DrawRequest::call; not 0.
+  uint64_t call = 0;    // DrawRequest::call or WatchRequest::call; not 0.
+};
+struct WatchAsked {
+  uint64_t token = 0;
+  WatchRequest request;
 };
 using Input = std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected,
                            PeerMessage, StatusAsked, DrawAsked, FetchAsked, DeadlineReached,
-                           LinkSwitched, SaeSwitched, CallCancelled, KeystreamAsked>;
+                           LinkSwitched, SaeSwitched, CallCancelled, KeystreamAsked, WatchAsked>;
 
 // ---- Outputs.
 struct SendToPeer {
@@ -127,6 +133,10 @@ struct KeystreamAnswered {
   uint64_t token = 0;
   Outcome<KeystreamAnswer> outcome;
 };
+struct WatchAnswered {
+  uint64_t token = 0;
+  Outcome<WatchAnswer> outcome;
+};
 struct AlarmRaised {
   std::string kind;  // A short word: "rollback", "failed_tags", "second_claim".
   std::string text;
@@ -136,7 +146,7 @@ struct SwitchDone {  // Of a link or an SAE. Durable; NOT_FOUND: no such one her
   absl::Status status;
 };
 using Output = std::variant<SendToPeer, PadBlockTaken, StatusAnswered, KeysAnswered, AlarmRaised,
-                            SwitchDone, KeystreamAnswered>;
+                            SwitchDone, KeystreamAnswered, WatchAnswered>;
 using Effects = StepEffects<Record, Output>;
 using NodeGate = OutputGate<Record, Output>;
 
@@ -158,6 +168,7 @@ struct NodeConfig {
   StreamConfig stream;
   DeliveryConfig delivery;
   KeystreamConfig keystream;
+  AnnounceConfig announce;
   PoolConfig pool;
   uint32_t streams_max = 4096;
   // One memory budget, in bytes, for all open leases, of pads and of streams. Once it is used up a

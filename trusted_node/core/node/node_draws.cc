@@ -45,15 +45,19 @@ void NodeCore::Impl::CountRefusal(const char* request, const Refusal& refusal) {
   ++counters[absl::StrCat("refusal_", request, "_", Refusal::NameOf(refusal.kind))];
 }
 
-void NodeCore::Impl::AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after) {
-  if (const auto* got = std::get_if<KeyContainer>(&outcome)) {
-    ++counters["draws_ok"];
-    counters["keys_drawn"] += got->keys.size();
-  } else {
+void NodeCore::Impl::AnswerDraw(uint64_t token, const DrawRequest& request,
+                                Outcome<KeyContainer> outcome, WriteSeq after) {
+  const auto* got = std::get_if<KeyContainer>(&outcome);
+  if (got == nullptr) {
     ++counters["draws_refused"];
     CountRefusal("draw", std::get<Refusal>(outcome));
+    AnswerKeys(token, std::move(outcome), after);
+    return;
   }
-  AnswerKeys(token, std::move(outcome), after);
+  ++counters["draws_ok"];
+  counters["keys_drawn"] += got->keys.size();
+  auto news = NewsOf(request, *got);
+  Announce(std::move(news), AnswerKeys(token, std::move(outcome), after));
 }
 
 void NodeCore::Impl::On(DrawAsked input) {
@@ -64,14 +68,14 @@ void NodeCore::Impl::On(DrawAsked input) {
   if (pair != sources.end() && !pair->second.waiting.empty()) {
     // Who came first is served first.
     if (auto refusal = delivery.RefusalOf(input.request, *this)) {
-      AnswerDraw(input.token, *std::move(refusal), 0);
+      AnswerDraw(input.token, input.request, *std::move(refusal), 0);
     } else if (MayWait(pair->second, input.request)) {
       Wait(pair->first, pair->second, std::move(input));
     } else if (WaitOf(input.request, config.delivery) == Duration{}) {
       // What is at hand belongs to those who came first.
-      AnswerDraw(input.token, delivery.NotEnough(now, input.request, *this), 0);
+      AnswerDraw(input.token, input.request, delivery.NotEnough(now, input.request, *this), 0);
     } else {
-      AnswerDraw(input.token,
+      AnswerDraw(input.token, input.request,
                  Refusal{Refusal::Kind::kExhausted,
                          "too many requests wait for keys of this pair; retry",
                          {},
@@ -91,7 +95,7 @@ void NodeCore::Impl::On(DrawAsked input) {
       return;
     }
   }
-  AnswerDraw(input.token, std::move(outcome), after);
+  AnswerDraw(input.token, input.request, std::move(outcome), after);
 }
 
 void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
@@ -102,14 +106,14 @@ void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
     const auto* refusal = std::get_if<Refusal>(&outcome);
     const bool later = refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable;
     if (later && now < first.until) break;
-    AnswerDraw(first.token, std::move(outcome), after);
+    AnswerDraw(first.token, first.request, std::move(outcome), after);
     entry.waiting.pop_front();
     --draws_waiting;
   }
   // Behind the first there may be callers with less patience.
   std::erase_if(entry.waiting, [&](const WaitingDraw& draw) {
     if (now < draw.until) return false;
-    AnswerDraw(draw.token, delivery.NotEnough(now, draw.request, *this), 0);
+    AnswerDraw(draw.token, draw.request, delivery.NotEnough(now, draw.request, *this), 0);
     --draws_waiting;
     return true;
   });
@@ -124,6 +128,7 @@ std::optional<Instant> NodeCore::Impl::FirstWaitEnds(const SourceEntry& entry) c
 }
 
 void NodeCore::Impl::On(CallCancelled input) {
+  board->Cancel(input.call, board_out);
   for (auto& [home, entry] : sources) {
     // One with an idempotency key goes on: it may be asked for again.
     const auto draw =
@@ -132,7 +137,7 @@ void NodeCore::Impl::On(CallCancelled input) {
         });
     if (draw == entry.waiting.end()) continue;
     ++counters["draws_cancelled"];
-    AnswerDraw(draw->token, delivery.NotEnough(now, draw->request, *this), 0);
+    AnswerDraw(draw->token, draw->request, delivery.NotEnough(now, draw->request, *this), 0);
     entry.waiting.erase(draw);
     --draws_waiting;
     Touch(Machine::kSource, home);

@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "kms/core/announce/announcer.h"
+#include "kms/core/announce/board.h"
 #include "kms/core/delivery/delivery.h"
 #include "kms/core/delivery/multicast.h"
 #include "kms/core/keystream/keystreams.h"
@@ -28,10 +30,11 @@ inline constexpr Duration kBackoffMax = Duration::Seconds(2);
 inline constexpr Duration kAskAgain = Duration::Seconds(1);
 
 // The parts of a node and how they are wired: node.cc takes inputs, node_draws.cc keeps draws that
-// wait, node_multicast.cc those with additional slaves, node_keyed.cc repeats answers under
-// idempotency keys, node_limits.cc holds to the operator's word and the budget, node_relay.cc moves
-// segments and control, node_queue.cc keeps frames that wait for pads, node_rollback.cc
-// burns what an old image brought, node_keystreams.cc serves ETSI GS QKD 004, node_status.cc tells.
+// wait, node_announce.cc tells who was drawn for, node_multicast.cc those with additional slaves,
+// node_keyed.cc repeats answers under idempotency keys, node_limits.cc holds to the operator's word
+// and the budget, node_relay.cc moves segments and control, node_queue.cc keeps frames that wait
+// for pads, node_rollback.cc burns what an old image brought, node_keystreams.cc serves ETSI GS QKD
+// 004, node_status.cc tells.
 struct NodeCore::Impl : public DeliveryContext,
                         public RoutingOutbox,
                         public IdempotencyOutbox,
@@ -86,6 +89,7 @@ struct NodeCore::Impl : public DeliveryContext,
     StreamDemand asked = {};
     Instant asked_until = {};
     uint64_t leased_bytes = 0;
+    std::optional<Announcer> announcer = {};  // Once the destination wants to know of draws.
   };
   struct RelayUnderWay {
     NodeId destination;
@@ -117,6 +121,18 @@ struct NodeCore::Impl : public DeliveryContext,
     void RollbackFound() override { impl.rollback_found = true; }
     Impl& impl;
   };
+  struct BoardOut final : public BoardOutbox {
+    explicit BoardOut(Impl& node) : impl(node) {}
+    WriteSeq Write(AnnounceRecord record) override { return impl.Write(std::move(record)); }
+    void Send(const NodeId& to, StreamMessage message, WriteSeq after) override {
+      impl.SendControl(to, std::move(message), after);
+    }
+    uint64_t Random() override { return impl.entropy.NextU64(); }
+    void Answer(uint64_t token, Outcome<WatchAnswer> outcome, WriteSeq after) override {
+      impl.Emit(WatchAnswered{token, std::move(outcome)}, after);
+    }
+    Impl& impl;
+  };
   // A draw with additional slaves that waits for all the streams it needs.
   struct WaitingMulticast {
     uint64_t token = 0;
@@ -132,7 +148,8 @@ struct NodeCore::Impl : public DeliveryContext,
     kDestination,
     kMulticasts,
     kIdempotency,
-    kKeystreams
+    kKeystreams,
+    kBoard
   };
   using TimerKey = std::pair<Machine, NodeId>;
 
@@ -142,7 +159,8 @@ struct NodeCore::Impl : public DeliveryContext,
         authority(link_authority),
         delivery(config.delivery),
         multicasts(config.delivery),
-        stream_out(*this) {}
+        stream_out(*this),
+        board_out(*this) {}
 
   // DeliveryContext.
   const NodeId& Self() const override { return config.self; }
@@ -201,6 +219,7 @@ struct NodeCore::Impl : public DeliveryContext,
   void On(SaeSwitched input);
   void On(CallCancelled input);
   void On(KeystreamAsked input);
+  void On(WatchAsked input);
   void OnTimer(const TimerKey& key);
   void OnLinkMessage(const NodeId& from, const LinkMessage& message);
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
@@ -211,6 +230,18 @@ struct NodeCore::Impl : public DeliveryContext,
   void Arm(const TimerKey& key, std::optional<Instant> at);
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
 
+  // node_announce.cc
+  // What the slaves of a draw that watch are to be told, each at its home.
+  struct News {
+    NodeId home;
+    Announcement drawn;
+  };
+  std::vector<News> NewsOf(const DrawRequest& request, const KeyContainer& keys) const;
+  // Tells it once write `after` is durable, which the master's answer waits for.
+  void Announce(std::vector<News> news, WriteSeq after);
+  // False: the message is about something else.
+  bool TakeAnnouncement(const StreamMessage& message);
+
   // node_draws.cc
   // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
@@ -219,7 +250,9 @@ struct NodeCore::Impl : public DeliveryContext,
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
   // `request`: draw, fetch or status.
   void CountRefusal(const char* request, const Refusal& refusal);
-  void AnswerDraw(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
+  // To a draw that took keys, or not; the slaves that watch are told of what it took.
+  void AnswerDraw(uint64_t token, const DrawRequest& request, Outcome<KeyContainer> outcome,
+                  WriteSeq after);
   // Answers, in order, the draws that can be served now or whose time is over.
   void ServeWaiting(SourceEntry& entry);
   std::optional<Instant> FirstWaitEnds(const SourceEntry& entry) const;
@@ -241,8 +274,9 @@ struct NodeCore::Impl : public DeliveryContext,
   bool AnsweredByKey(uint64_t token, const DrawRequest& request);
   bool AnsweredByKey(uint64_t token, const FetchRequest& request);
   bool AnsweredByKey(uint64_t token, IdempotencyTable::Request request);
-  // Every answer with keys, or instead of keys, leaves by this.
-  void AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
+  // Every answer with keys, or instead of keys, leaves by this; returns the write that it waits
+  // for.
+  WriteSeq AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after);
 
   // node_keystreams.cc
   void TakeNote(const KeystreamNote& note);
@@ -318,12 +352,15 @@ struct NodeCore::Impl : public DeliveryContext,
   Multicasts multicasts;
   std::deque<WaitingMulticast> multicasts_waiting;
   StreamOut stream_out;
+  BoardOut board_out;
   std::unique_ptr<Routing> routing;
   std::map<NodeId, LinkEntry> links;  // By peer.
   std::map<LinkId, NodeId> peer_of;
   std::map<NodeId, SourceEntry> sources;                              // By destination.
   std::map<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
-  std::map<uint64_t, RelayUnderWay> relays;                           // By RelayId::number.
+  std::unique_ptr<Board> board;              // Of keys drawn for SAEs here.
+  bool anybody_watches = false;              // Some destination said which of its SAEs do.
+  std::map<uint64_t, RelayUnderWay> relays;  // By RelayId::number.
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};

@@ -8,7 +8,7 @@ namespace keyhop {
 bool NodeCore::Impl::AnsweredByKey(uint64_t token, const DrawRequest& request) {
   if (!request.idempotency_key) return false;
   if (auto refusal = delivery.RefusalOf(request, *this)) {
-    AnswerDraw(token, *std::move(refusal), 0);
+    AnswerDraw(token, request, *std::move(refusal), 0);
     return true;
   }
   const auto slave = FindSae(request.slave);
@@ -55,7 +55,7 @@ bool NodeCore::Impl::AnsweredByKey(uint64_t token, IdempotencyTable::Request req
   return true;
 }
 
-void NodeCore::Impl::AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after) {
+WriteSeq NodeCore::Impl::AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, WriteSeq after) {
   if (idempotency->UnderWay(token)) {
     const auto waiting = idempotency->End(now, token, outcome, after, *this);
     Touch(Machine::kIdempotency, NodeId{});
@@ -71,6 +71,7 @@ void NodeCore::Impl::AnswerKeys(uint64_t token, Outcome<KeyContainer> outcome, W
     }
   }
   Emit(KeysAnswered{token, std::move(outcome)}, after);
+  return after;
 }
 
 }  // namespace keyhop

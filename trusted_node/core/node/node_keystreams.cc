@@ -125,7 +125,7 @@ void NodeCore::Impl::Say(const NodeId& peer, KeystreamNote note, WriteSeq after)
   }
   note.session = voice->session;
   note.epoch = voice->epoch;
-  note.mac = entry->end->Authenticate(voice->epoch, LayoutOf(note));
+  note.mac = entry->end->Vouch(voice->epoch, LayoutOf(note));
   SendControl(peer, std::move(note), after);
 }
 

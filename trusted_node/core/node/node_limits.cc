@@ -40,6 +40,7 @@ void NodeCore::Impl::On(SaeSwitched input) {
       suspended.erase(input.sae);
     } else {
       suspended.insert(input.sae);
+      board->Dismiss(input.sae, board_out);
     }
     after = Write(SaeSuspendedRecord{input.sae, /*erased=*/input.active});
   }

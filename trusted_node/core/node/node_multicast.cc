@@ -14,7 +14,7 @@ constexpr size_t kMulticastsWaitingMax = 256;
 
 void NodeCore::Impl::DrawMulticast(DrawAsked input) {
   if (auto refusal = delivery.RefusalOf(input.request, *this)) {
-    AnswerDraw(input.token, *std::move(refusal), 0);
+    AnswerDraw(input.token, input.request, *std::move(refusal), 0);
     return;
   }
   Touch(Machine::kMulticasts, NodeId{});
@@ -25,7 +25,7 @@ void NodeCore::Impl::DrawMulticast(DrawAsked input) {
                         multicasts_waiting.size() < kMulticastsWaitingMax &&
                         draws_waiting < config.delivery.draws_waiting_max;
   if (!may_wait) {
-    AnswerDraw(input.token, *std::move(refusal), 0);
+    AnswerDraw(input.token, input.request, *std::move(refusal), 0);
     return;
   }
   auto demands = multicasts.Demands(input.request, *this);
@@ -56,7 +56,7 @@ void NodeCore::Impl::ServeMulticasts() {
       ++it;
       continue;
     }
-    if (refusal) AnswerDraw(it->token, *std::move(refusal), 0);
+    if (refusal) AnswerDraw(it->token, it->request, *std::move(refusal), 0);
     it = multicasts_waiting.erase(it);
     --draws_waiting;
   }
@@ -68,7 +68,7 @@ void NodeCore::Impl::AnswerMulticasts() {
     if (TookDraw(answer)) continue;
     const bool delivered = std::holds_alternative<KeyContainer>(answer.outcome);
     ++counters[delivered ? "multicasts_delivered" : "multicasts_given_up"];
-    AnswerDraw(answer.token, std::move(answer.outcome), answer.after);
+    AnswerDraw(answer.token, answer.request, std::move(answer.outcome), answer.after);
   }
 }
 

@@ -393,6 +393,7 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
     return;
   }
   const auto& message = std::get<StreamMessage>(body);
+  if (TakeAnnouncement(message)) return;
   const StreamId stream = std::visit([](const auto& m) { return m.stream; }, message);
   const bool for_destination = std::holds_alternative<SourceHello>(message) ||
                                std::holds_alternative<StreamLeaseRequest>(message) ||
@@ -410,6 +411,7 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
     }
     end->OnMessage(now, message, stream_out);
     Touch(Machine::kDestination, stream.source);
+    Touch(Machine::kBoard, NodeId{});  // The session may be a new one.
     if (rollback_found) BurnAfterRollback();
   } else {
     const auto source = sources.find(stream.destination);

@@ -9,6 +9,12 @@ uint64_t NodeCore::Impl::RefillBytesPerSecond(Instant at, const NodeId& home) co
   return it == sources.end() ? 0 : it->second.rate.PerSecond(at);
 }
 
+void NodeCore::Impl::On(StatusAsked input) {
+  Outcome<PairStatus> outcome = delivery.Status(now, input.request, *this);
+  if (const auto* refusal = std::get_if<Refusal>(&outcome)) CountRefusal("status", *refusal);
+  Emit(StatusAnswered{input.token, std::move(outcome)}, 0);
+}
+
 NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   NodeSnapshot snapshot;
   snapshot.self = config.self;
@@ -41,7 +47,12 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
          .last_path = entry.last_path});
   }
   snapshot.leased_bytes = leased_bytes;
+  uint64_t announcements_dropped = 0;
+  for (const auto& [destination, entry] : sources) {
+    if (entry.announcer) announcements_dropped += entry.announcer->dropped();
+  }
   snapshot.counters = counters;
+  snapshot.counters["announcements_dropped"] = announcements_dropped;
   snapshot.counters["stream_acknowledged_bytes"] = acknowledged;
   snapshot.counters["epochs_opened"] = epochs;
   uint64_t failed_checks = 0;

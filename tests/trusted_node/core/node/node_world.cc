@@ -107,6 +107,9 @@ void NodeWorld::Release(const std::string& node, Output output) {
             EXPECT_TRUE(streamed.emplace(m.token, std::move(m.outcome)).second) << "answered twice";
           },
           [&](SwitchDone& m) { switched[m.token] = std::move(m.status); },
+          [&](WatchAnswered& m) {
+            EXPECT_TRUE(watched.emplace(m.token, std::move(m.outcome)).second) << "answered twice";
+          },
           [&](StatusAnswered& m) { statuses[m.token] = std::get<PairStatus>(m.outcome); },
           [&](AlarmRaised& m) {
             EXPECT_TRUE(alarms_expected) << node << ": " << m.kind << ": " << m.text;
@@ -189,6 +192,15 @@ uint64_t NodeWorld::Fetch(const std::string& node, FetchRequest request) {
 uint64_t NodeWorld::Stream(const std::string& node, KeystreamRequest request) {
   const uint64_t token = next_token_++;
   Feed(node, KeystreamAsked{token, std::move(request)});
+  Settle();
+  return token;
+}
+
+uint64_t NodeWorld::Watch(const std::string& node, std::optional<WatchRequest::Place> seen) {
+  const uint64_t token = next_token_++;
+  WatchRequest request{.caller = SaeOf(node), .seen = seen};
+  request.call = token;
+  Feed(node, WatchAsked{token, std::move(request)});
   Settle();
   return token;
 }

@@ -39,6 +39,8 @@ class NodeWorld {
   uint64_t Draw(const std::string& master, const std::string& slave, uint64_t number = 1,
                 std::vector<ExtensionParameter> mandatory = {});
   uint64_t Draw(const std::string& node, DrawRequest request);
+  // Asks which keys were drawn for the SAE of `node`; its answer is in `watched` once there is one.
+  uint64_t Watch(const std::string& node, std::optional<WatchRequest::Place> seen = {});
   uint64_t Fetch(const std::string& slave, const std::string& master, std::vector<KeyId> ids);
   uint64_t Fetch(const std::string& node, FetchRequest request);
   // ETSI GS QKD 004; its answer is in `streamed`.
@@ -58,6 +60,7 @@ class NodeWorld {
 
   std::map<uint64_t, Outcome<KeyContainer>> answers;
   std::map<uint64_t, PairStatus> statuses;
+  std::map<uint64_t, Outcome<WatchAnswer>> watched;
   std::map<uint64_t, absl::Status> switched;
   std::map<uint64_t, Outcome<KeystreamAnswer>> streamed;
   // Whether a message that a node lets out gets through; all do if there is none.

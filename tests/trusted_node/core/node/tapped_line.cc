@@ -146,6 +146,7 @@ void TappedLine::Release(size_t node, Output output) {
       Overload{[&](SendToPeer& send) { Send(node, send.peer, send.message); },
                [](PadBlockTaken& taken) { KEYHOP_CHECK(taken.status.ok(), "room for all pads"); },
                [](StatusAnswered&) {}, [](SwitchDone&) {}, [](KeystreamAnswered&) {},
+               [](WatchAnswered&) {},
                [&](KeysAnswered& answer) { OnKeys(answer.token, std::move(answer.outcome)); },
                [&](AlarmRaised& alarm) { alarms_.push_back(alarm.kind + ": " + alarm.text); }},
       output);
