@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 
 #include "keyhop/admin/v1/admin.grpc.pb.h"
@@ -123,6 +124,44 @@ void Show(const Options& options, const pb::SetSaeResponse& answer) {
   PrintOne(options, table);
 }
 
+Table QuotaTable() {
+  return Table({{"sae", "SAE"},
+                {"slave", "FOR SLAVE"},
+                {"keys_per_second", "KEYS/S"},
+                {"bits_per_second", "BITS/S"},
+                {"burst_seconds", "BURST, S"},
+                {"share", "SHARE"},
+                {"by_operator", "SET BY"}});
+}
+
+std::vector<Cell> QuotaRow(const pb::Quota& quota) {
+  const auto rate = [](uint64_t n) {
+    return n > 0 ? Cell::Number(n) : Cell{.text = "any", .json = "0", .right = true};
+  };
+  const pb::QuotaLimits& limits = quota.limits();
+  Cell by = Cell::Bool(quota.by_operator(), "an operator", "configuration");
+  by.tone = Cell::Tone::kPlain;
+  return {Cell::Text(quota.sae_id()),
+          Cell::Text(quota.slave_sae_id()),
+          rate(limits.keys_per_second()),
+          rate(limits.bits_per_second()),
+          Cell::Real(Seconds(limits.burst()), 3),
+          Cell::Number(limits.share()),
+          by};
+}
+
+void Show(const Options& options, const pb::ListQuotasResponse& answer) {
+  Table table = QuotaTable();
+  for (const pb::Quota& quota : answer.quotas()) table.Add(QuotaRow(quota));
+  PrintRows(options, table, "quotas");
+}
+
+void Show(const Options& options, const pb::SetQuotaResponse& answer) {
+  Table table = QuotaTable();
+  if (answer.has_quota()) table.Add(QuotaRow(answer.quota()));
+  PrintRows(options, table, "quotas");
+}
+
 void Show(const Options& options, const pb::RotateStoreKeyResponse& answer) {
   Table table(
       {{"store_key_number", "Store key in force, number"}, {"took_seconds", "Took, seconds"}});
@@ -166,6 +205,24 @@ int RunAdmin(const Options& options, const Connection& node) {
       request.set_id(options.sae);
       request.set_suspended(options.command == Command::kSaeSuspend);
       return Call(options, node, &Stub::SetSae, request);
+    }
+    case Command::kQuotaList:
+      return Call(options, node, &Stub::ListQuotas, pb::ListQuotasRequest());
+    case Command::kQuotaSet:
+    case Command::kQuotaReset: {
+      pb::SetQuotaRequest request;
+      request.set_sae_id(options.sae);
+      request.set_slave_sae_id(options.slave);
+      if (options.command == Command::kQuotaSet) {
+        pb::QuotaLimits& limits = *request.mutable_limits();
+        limits.set_keys_per_second(options.keys_per_second);
+        limits.set_bits_per_second(options.bits_per_second);
+        const auto ms = static_cast<int64_t>(std::llround(options.burst_s * 1000));
+        limits.mutable_burst()->set_seconds(ms / 1000);
+        limits.mutable_burst()->set_nanos(static_cast<int32_t>(ms % 1000) * 1'000'000);
+        limits.set_share(options.share);
+      }
+      return Call(options, node, &Stub::SetQuota, request);
     }
     case Command::kRotateStoreKey:
       return Call(options, node, &Stub::RotateStoreKey, pb::RotateStoreKeyRequest());

@@ -143,6 +143,36 @@ void AddStreamCommands(CLI::App& app, Options& o) {
       ->type_name("BYTES");
 }
 
+void AddQuotaCommands(CLI::App& app, Options& o) {
+  CLI::App* quota = app.add_subcommand("quota", "What SAEs of the node may draw (operator)");
+  quota->require_subcommand(1);
+  quota->fallthrough();
+  AddCommand(*quota, o, Command::kQuotaList, "list", "The quotas in force");
+  CLI::App* set = AddCommand(*quota, o, Command::kQuotaSet, "set",
+                             "Set one, in the place of the configuration; it holds over restarts");
+  CLI::App* reset = AddCommand(*quota, o, Command::kQuotaReset, "reset",
+                               "Take back what was set: the configuration stands again");
+  for (CLI::App* command : {set, reset}) {
+    command->add_option("SAE", o.sae, "SAE whose home is the node; *: each without its own")
+        ->required();
+    command->add_option("--slave", o.slave, "Only what it draws for this slave")->type_name("SAE");
+  }
+  set->add_option("--keys-per-second", o.keys_per_second, "Keys in the long run; 0: no limit")
+      ->type_name("N")
+      ->capture_default_str();
+  set->add_option("--bits-per-second", o.bits_per_second, "Bits in the long run; 0: no limit")
+      ->type_name("N")
+      ->capture_default_str();
+  set->add_option("--burst", o.burst_s, "Seconds of either rate that may be drawn at once")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str();
+  set->add_option("--share", o.share, "Of key that several SAEs wait for, beside the others'")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
 void AddOperatorCommands(CLI::App& app, Options& o) {
   CLI::App* status = app.add_subcommand(
       "status", "The node itself (operator), or the keys at hand for SLAVE (SAE)");
@@ -175,6 +205,7 @@ void AddOperatorCommands(CLI::App& app, Options& o) {
         ->add_option("ID", o.sae, "ID of an SAE whose home is the node")
         ->required();
   }
+  AddQuotaCommands(app, o);
   CLI::App* store = app.add_subcommand("store", "The node's store (operator)");
   store->require_subcommand(1);
   store->fallthrough();

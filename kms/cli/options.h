@@ -25,6 +25,9 @@ enum class Command {
   kSaeSuspend,
   kSaeResume,
   kLinkUp,
+  kQuotaList,
+  kQuotaSet,
+  kQuotaReset,
   kRotateStoreKey,
   // These ask no node.
   kSaeAdd,
@@ -45,6 +48,11 @@ struct Options {
   std::vector<std::string> key_ids;
   std::string idempotency_key;
   std::string link;
+  std::string slave;  // Of a quota; empty: whoever it is.
+  uint64_t keys_per_second = 0;
+  uint64_t bits_per_second = 0;
+  double burst_s = 10;
+  uint32_t share = 1;
 
   // Key streams (ETSI GS QKD 004); 0: no wish.
   std::string stream_id;

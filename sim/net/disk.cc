@@ -70,6 +70,9 @@ std::string KeyOf(const KeystreamChunkRecord& r) {
   return (Key('c') << FormatUuid(r.id) << r.index).str();
 }
 std::string KeyOf(const RunTimeRecord&) { return Key('t').str(); }
+std::string KeyOf(const QuotaRecord& r) {
+  return (Key('q') << r.of.sae.value << r.of.slave.value).str();
+}
 std::string KeyOf(const WatchRecord& r) { return (Key('w') << r.sae.value).str(); }
 std::string KeyOf(const WatchChunkRecord& r) { return (Key('C') << r.sae.value << r.first).str(); }
 std::string KeyOf(const AnnouncedRecord& r) { return (Key('a') << r.source.value).str(); }
@@ -87,6 +90,7 @@ bool Erases(const IdempotencyRecord& r) { return !r.answer.has_value(); }
 bool Erases(const SaeSuspendedRecord& r) { return r.erased; }
 bool Erases(const KeystreamRecord& r) { return r.erased; }
 bool Erases(const KeystreamChunkRecord& r) { return r.erased; }
+bool Erases(const QuotaRecord& r) { return r.erased; }
 bool Erases(const WatchRecord& r) { return r.erased; }
 bool Erases(const WatchChunkRecord& r) { return r.erased; }
 template <typename T>

@@ -39,6 +39,29 @@ void Fill(google::protobuf::Duration& out, Duration duration) {
   out.set_nanos(static_cast<int32_t>(duration.ns % 1'000'000'000));
 }
 
+void FillQuota(const QuotaOf& of, const Quota& quota, bool by_operator, admin::v1::Quota& out) {
+  out.set_sae_id(of.sae.value);
+  out.set_slave_sae_id(of.slave.value);
+  out.mutable_limits()->set_keys_per_second(quota.keys_per_s);
+  out.mutable_limits()->set_bits_per_second(quota.bits_per_s);
+  Fill(*out.mutable_limits()->mutable_burst(), quota.burst);
+  out.mutable_limits()->set_share(quota.share);
+  out.set_by_operator(by_operator);
+}
+
+// The core checks it. What is longer than any burst stays that.
+Quota QuotaOfProto(const admin::v1::QuotaLimits& in) {
+  Quota out;
+  out.keys_per_s = in.keys_per_second();
+  out.bits_per_s = in.bits_per_second();
+  if (in.has_burst()) {
+    const int64_t seconds = std::clamp<int64_t>(in.burst().seconds(), 0, 1'000'000);
+    out.burst = Duration::Seconds(seconds) + Duration{in.burst().nanos()};
+  }
+  if (in.share() > 0) out.share = in.share();
+  return out;
+}
+
 // The methods, each of which may block.
 class AdminCalls {
  public:
@@ -127,6 +150,31 @@ class AdminCalls {
     return grpc::Status::OK;
   }
 
+  grpc::Status ListQuotas(Context* context, const admin::v1::ListQuotasRequest*,
+                          admin::v1::ListQuotasResponse* response) {
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    for (const auto& [of, quota] : snapshot->quotas) {
+      FillQuota(of, quota.first, quota.second, *response->add_quotas());
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status SetQuota(Context* context, const admin::v1::SetQuotaRequest* request,
+                        admin::v1::SetQuotaResponse* response) {
+    if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);
+    const QuotaOf of{SaeId(request->sae_id()), SaeId(request->slave_sae_id())};
+    std::optional<Quota> quota;
+    if (request->has_limits()) quota = QuotaOfProto(request->limits());
+    if (const absl::Status set = hooks_.set_quota(of, quota); !set.ok()) return ToGrpc(set);
+    std::optional<NodeSnapshot> snapshot;
+    if (auto status = Ask(*context, snapshot); !status.ok()) return status;
+    const auto stands = snapshot->quotas.find(of);
+    if (stands == snapshot->quotas.end()) return grpc::Status::OK;
+    FillQuota(of, stands->second.first, stands->second.second, *response->mutable_quota());
+    return grpc::Status::OK;
+  }
+
   grpc::Status RotateStoreKey(Context* context, const admin::v1::RotateStoreKeyRequest*,
                               admin::v1::RotateStoreKeyResponse* response) {
     if (const absl::Status who = hooks_.check_operator(*context); !who.ok()) return ToGrpc(who);
@@ -183,6 +231,8 @@ class AdminService final : public admin::v1::Admin::CallbackService {
   KEYHOP_ADMIN_CALL(ListPools)
   KEYHOP_ADMIN_CALL(SetLink)
   KEYHOP_ADMIN_CALL(SetSae)
+  KEYHOP_ADMIN_CALL(ListQuotas)
+  KEYHOP_ADMIN_CALL(SetQuota)
   KEYHOP_ADMIN_CALL(RotateStoreKey)
 #undef KEYHOP_ADMIN_CALL
 

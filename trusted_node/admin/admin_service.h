@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -26,6 +27,10 @@ struct AdminHooks {
   // Suspends an SAE or takes it back, for good when it returns OK. NOT_FOUND: no such SAE here;
   // UNAVAILABLE: it is not known whether that is done.
   std::function<absl::Status(const SaeId&, bool active)> set_sae;
+  // Sets an operator's quota, or has the configured one again, for good when it returns OK.
+  // NOT_FOUND: no such SAE here, or no operator's quota to take back; INVALID_ARGUMENT: no quota;
+  // UNAVAILABLE: it is not known whether that is done.
+  std::function<absl::Status(const QuotaOf&, const std::optional<Quota>&)> set_quota;
   // Replaces the store key; returns the new one's number.
   std::function<absl::StatusOr<uint64_t>()> rotate_store_key;
   std::function<bool()> ready;

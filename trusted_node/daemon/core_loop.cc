@@ -107,6 +107,9 @@ void CoreLoop::SwitchLink(LinkId link, bool up, TakenDone done) {
 void CoreLoop::SwitchSae(SaeId sae, bool active, TakenDone done) {
   Post({SaeSwitched{0, std::move(sae), active}, std::move(done)});
 }
+void CoreLoop::SetQuota(QuotaOf of, std::optional<Quota> quota, TakenDone done) {
+  Post({QuotaSet{0, std::move(of), std::move(quota)}, std::move(done)});
+}
 void CoreLoop::ModuleChanged(ModuleStatusChanged status, Processed processed) {
   Post({std::move(status), std::move(processed)});
 }

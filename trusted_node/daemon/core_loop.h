@@ -102,6 +102,9 @@ class CoreLoop final : public DeliveryPort, public NodePort, public KeystreamPor
   void SwitchLink(LinkId link, bool up, std::function<void(absl::Status)> done);
   // Suspends an SAE of this node or takes it back. `done`: likewise.
   void SwitchSae(SaeId sae, bool active, std::function<void(absl::Status)> done);
+  // Sets an operator's quota, or has the configured one again. `done`: likewise, and
+  // INVALID_ARGUMENT for what is no quota.
+  void SetQuota(QuotaOf of, std::optional<Quota> quota, std::function<void(absl::Status)> done);
 
  private:
   using StatusDone = std::function<void(Outcome<PairStatus>)>;

@@ -96,6 +96,7 @@ struct Daemon::Impl {
   const std::string& CaOf(CertificateKind clients) const;
   absl::Status SwitchLink(const LinkId& link, bool up);
   absl::Status SwitchSae(const SaeId& sae, bool active);
+  absl::Status SetQuota(const QuotaOf& of, const std::optional<Quota>& quota);
   void Stop();
 
   const Config config;
@@ -259,6 +260,9 @@ absl::Status Daemon::Impl::Listen() {
     return caller.ok() ? absl::OkStatus() : absl::PermissionDeniedError(caller.status().message());
   };
   hooks.set_link = [this](const LinkId& link, bool up) { return SwitchLink(link, up); };
+  hooks.set_quota = [this](const QuotaOf& of, const std::optional<Quota>& quota) {
+    return SetQuota(of, quota);
+  };
   hooks.set_sae = [this](const SaeId& sae, bool active) { return SwitchSae(sae, active); };
   hooks.rotate_store_key = [this]() -> absl::StatusOr<uint64_t> {
     KEYHOP_RETURN_IF_ERROR(sealed->Rotate());
@@ -325,6 +329,15 @@ absl::Status Daemon::Impl::SwitchSae(const SaeId& sae, bool active) {
                            loop->SwitchSae(sae, active, std::move(done));
                          }).value_or(absl::UnavailableError(kCoreTooLate)));
   spdlog::info("SAE {}: {} by an operator", sae.value, active ? "resumed" : "suspended");
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::Impl::SetQuota(const QuotaOf& of, const std::optional<Quota>& quota) {
+  KEYHOP_RETURN_IF_ERROR(AskCore<absl::Status>([&](auto done) {
+                           loop->SetQuota(of, quota, std::move(done));
+                         }).value_or(absl::UnavailableError(kCoreTooLate)));
+  spdlog::info("quota of SAE {}{}{}: {} by an operator", of.sae.value,
+               of.slave.empty() ? "" : " for ", of.slave.value, quota ? "set" : "taken back");
   return absl::OkStatus();
 }
 

@@ -57,6 +57,22 @@ AnnounceConfig AnnounceOf(const config::v1::Config& config) {
   return out;
 }
 
+absl::StatusOr<Quotas::Table> QuotasOf(const config::v1::Config& config) {
+  Quotas::Table out;
+  for (const config::v1::Quota& in : config.quotas()) {
+    const QuotaOf of{SaeId(in.sae()), SaeId(in.slave())};
+    const Quota quota{in.keys_per_second(), in.bits_per_second(), FromProto(in.burst()),
+                      in.share()};
+    KEYHOP_RETURN_IF_ERROR(CheckQuota(of, quota));
+    if (!out.emplace(of, quota).second) {
+      return absl::InvalidArgumentError(absl::StrCat("quotas: two for SAE ", in.sae(),
+                                                     in.slave().empty() ? "" : " for slave ",
+                                                     in.slave(), "; expected one"));
+    }
+  }
+  return out;
+}
+
 StreamConfig StreamOf(const config::v1::Config& config) {
   StreamConfig out;
   out.segment_body_bytes = static_cast<uint32_t>(config.relay().segment_bytes_max());
@@ -135,6 +151,7 @@ absl::StatusOr<NodeConfig> NodeConfigOf(const config::v1::Config& config) {
   out.delivery = DeliveryOf(config.delivery());
   out.keystream = KeystreamOf(config.key_streams());
   out.announce = AnnounceOf(config);
+  KEYHOP_ASSIGN_OR_RETURN(out.quotas, QuotasOf(config));
   out.pool = PoolOf(config.pools());
   out.lease_memory_bytes_max = config.lease().memory_bytes_max();
   out.burn_open_leases_on_start = config.lease().burn_open_leases_on_start();

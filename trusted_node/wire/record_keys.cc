@@ -91,6 +91,9 @@ std::string KeyOf(const KeystreamChunkRecord& r) {
   return Key("keystream/").Kind(Bytes(r.id)).Kind("/chunk/").U64(r.index).Take();
 }
 
+std::string KeyOf(const QuotaRecord& r) {
+  return Key("quota/").Id(r.of.sae.value).Kind("/").Id(r.of.slave.value).Take();
+}
 std::string KeyOf(const WatchRecord& r) {
   return Key("watch/").Id(r.sae.value).Kind("/list").Take();
 }

@@ -28,6 +28,7 @@ std::string KeyOf(const SupplyKeyRecord& r);
 std::string KeyOf(const SupplyRecord& r);
 std::string KeyOf(const KeystreamRecord& r);
 std::string KeyOf(const KeystreamChunkRecord& r);
+std::string KeyOf(const QuotaRecord& r);
 std::string KeyOf(const WatchRecord& r);
 std::string KeyOf(const WatchChunkRecord& r);
 std::string KeyOf(const AnnouncedRecord& r);

@@ -162,6 +162,15 @@ void Put(const KeystreamChunkRecord& r, pb::Record* record) {
   out->set_second_taken(r.taken[1]);
   SetSpan(r.life_left, out->mutable_life_left());
 }
+void Put(const QuotaRecord& r, pb::Record* record) {
+  pb::QuotaRecord* out = record->mutable_quota();
+  out->set_sae_id(r.of.sae.value);
+  out->set_slave_sae_id(r.of.slave.value);
+  out->set_keys_per_second(r.quota.keys_per_s);
+  out->set_bits_per_second(r.quota.bits_per_s);
+  SetSpan(r.quota.burst, out->mutable_burst());
+  out->set_share(r.quota.share);
+}
 
 // The secret part; null for kinds that have none, and for a record that erases itself.
 const SecretBytes* SecretOf(const std::optional<SecretBytes>& secret) {
@@ -335,6 +344,15 @@ class RecordReader : public WireReader {
     out.settled_below = in.settled_below();
     return out;
   }
+  Record Get(const pb::QuotaRecord& in) {
+    QuotaRecord out;
+    out.of.sae = Sae(in.sae_id(), "sae_id");
+    if (!in.slave_sae_id().empty()) out.of.slave = Sae(in.slave_sae_id(), "slave_sae_id");
+    out.quota = {in.keys_per_second(), in.bits_per_second(), Span(in.burst(), "burst"), in.share()};
+    const absl::Status fits = CheckQuota(out.of, out.quota);
+    Require(fits.ok(), "quota", fits.ok() ? "" : "no quota");
+    return out;
+  }
   Record Get(const pb::KeystreamChunkRecord& in) {
     KeystreamChunkRecord out;
     out.id = Fixed<16>(in.key_stream_id(), "key_stream_id");
@@ -380,6 +398,8 @@ class RecordReader : public WireReader {
         return RoutingRecord{in.routing().sequence_reserved(), in.routing().next_number()};
       case pb::Record::kLinkDown:
         return LinkDownRecord{Link(in.link_down().link_id(), "link_id")};
+      case pb::Record::kQuota:
+        return Get(in.quota());
       case pb::Record::kWatch:
         return FromProto(in.watch(), *this);
       case pb::Record::kWatchChunk:

@@ -28,6 +28,23 @@ void Fit(Instant now, uint64_t per_s, Duration burst, std::optional<TokenBucket>
 
 }  // namespace
 
+absl::Status CheckQuota(const QuotaOf& of, const Quota& quota) {
+  const auto bad = [](const char* text) { return absl::InvalidArgumentError(text); };
+  if (of.sae.empty()) return bad("quota: which SAE is it for?");
+  if (of.sae == of.slave) return bad("quota: slave and master are the same SAE");
+  if (quota.keys_per_s > TokenBucket::kRateMax || quota.bits_per_s > TokenBucket::kRateMax) {
+    return bad("quota: rates are at most 10000000000 a second");
+  }
+  if (quota.burst < Duration::Millis(1) || quota.burst > kQuotaBurstMax) {
+    return bad("quota: burst is from 1ms to 1h");
+  }
+  if (quota.share < 1 || quota.share > kShareMax) return bad("quota: share is from 1 to 1000");
+  if (!of.slave.empty() && quota.share != 1) {
+    return bad("quota: a share is an SAE's, not a pair's");
+  }
+  return absl::OkStatus();
+}
+
 void Quotas::Set(const QuotaOf& of, const std::optional<Quota>& quota) {
   if (quota) {
     operator_[of] = *quota;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "kms/base/instant.h"
 #include "kms/core/quota/token_bucket.h"
 #include "kms/core/types.h"
@@ -32,6 +33,11 @@ struct QuotaOf {
   friend auto operator<=>(const QuotaOf&, const QuotaOf&) = default;
 };
 inline constexpr char kEverySae[] = "*";
+
+inline constexpr Duration kQuotaBurstMax = Duration::Seconds(3600);
+inline constexpr uint32_t kShareMax = 1000;
+// INVALID_ARGUMENT, with what is wrong, for what cannot be a quota.
+absl::Status CheckQuota(const QuotaOf& of, const Quota& quota);
 
 // The quotas of the SAEs of one node. The configuration gives some; an operator's stand in their
 // place while they are there. Buckets are full when the node starts, and are kept for SAEs that
@@ -83,7 +89,7 @@ class Quotas {
   // Null where there is no quota.
   Buckets* BucketsOf(Instant now, const QuotaOf& of);
 
-  const Table configured_;
+  Table configured_;
   Table operator_;
   std::map<QuotaOf, Buckets> buckets_;
 };

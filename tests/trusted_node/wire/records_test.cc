@@ -42,6 +42,7 @@ std::vector<Record> OneOfEach() {
   gap.gap_at = NodeId("a");
   out.push_back(AnnounceRecord(WatchChunkRecord{
       SaeId("sae"), 111, false, 112, {gap, {std::nullopt, KeyId{1, 2}, SaeId("master"), 256}}}));
+  out.push_back(QuotaRecord{{SaeId("sae"), SaeId("slave")}, {131, 132, Duration::Millis(133), 1}});
   out.push_back(AnnounceRecord(AnnouncedRecord{NodeId("a"), {121, 122}, 123}));
   out.push_back(StreamRecord(SupplyRecord{stream,
                                           key_id,

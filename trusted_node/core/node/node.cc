@@ -74,6 +74,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::optional<RoutingRecord> routing_record;
   std::set<LinkId> down;
   std::vector<AnnounceRecord> announced;
+  Quotas::Table operators_quotas;
   std::vector<IdempotencyRecord> idempotency_records;
   std::optional<RunTimeRecord> run_time;
   std::vector<KeystreamRecord> keystream_records;
@@ -96,6 +97,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
                    [&](RunTimeRecord& r) { run_time = r; },
                    [&](KeystreamRecord& r) { keystream_records.push_back(std::move(r)); },
                    [&](KeystreamChunkRecord& r) { keystream_chunks.push_back(r); },
+                   [&](QuotaRecord& r) { operators_quotas[r.of] = r.quota; },
                    [&](SaeSuspendedRecord& r) { suspended.insert(r.sae); },
                    [&](LinkRecordVariant& r) {
                      const LinkId link = std::visit([](const auto& x) { return x.link; }, r);
@@ -140,6 +142,7 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
         config.stream, StreamId{node, config.self}, own, std::move(records));
     Touch(Machine::kDestination, node);
   }
+  quotas = Quotas(config.quotas, std::move(operators_quotas));
   board = std::make_unique<Board>(config.announce, config.self, std::move(announced));
   idempotency.emplace(config.delivery, std::move(idempotency_records), run_time);
   keystreams.emplace(config.keystream, std::move(keystream_records), std::move(keystream_chunks));

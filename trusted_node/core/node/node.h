@@ -23,6 +23,7 @@
 #include "kms/core/keystream/config.h"
 #include "kms/core/keystream/records.h"
 #include "kms/core/keystream/request.h"
+#include "kms/core/quota/quotas.h"
 #include "kms/core/stream/config.h"
 #include "kms/core/stream/records.h"
 #include "kms/crypto/entropy.h"
@@ -46,9 +47,17 @@ struct SaeSuspendedRecord {
   SaeId sae;
   bool erased = false;
 };
-using Record = std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord,
-                            RoutingRecord, LinkDownRecord, SaeSuspendedRecord, IdempotencyRecord,
-                            RunTimeRecord, KeystreamRecord, KeystreamChunkRecord, AnnounceRecord>;
+// Durable. Key: SAE and slave. There while an operator's quota stands in the place of the
+// configuration's.
+struct QuotaRecord {
+  QuotaOf of;
+  Quota quota = {};
+  bool erased = false;
+};
+using Record =
+    std::variant<NodeRecord, LinkRecordVariant, StreamRecord, DirectoryRecord, RoutingRecord,
+                 LinkDownRecord, SaeSuspendedRecord, IdempotencyRecord, RunTimeRecord,
+                 KeystreamRecord, KeystreamChunkRecord, AnnounceRecord, QuotaRecord>;
 
 // ---- Inputs.
 struct PadBlockArrived {  // Kq-1.
@@ -104,13 +113,19 @@ struct LinkSwitched {  // Admin: an operator takes a link out of use, or back in
 struct CallCancelled {  // Nobody waits for the answer to this call any more.
   uint64_t call = 0;    // DrawRequest::call or WatchRequest::call; not 0.
 };
+struct QuotaSet {      // Admin: an operator's quota, or the configured one again.
+  uint64_t token = 0;  // Comes back in SwitchDone.
+  QuotaOf of;
+  std::optional<Quota> quota;
+};
 struct WatchAsked {
   uint64_t token = 0;
   WatchRequest request;
 };
-using Input = std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected,
-                           PeerMessage, StatusAsked, DrawAsked, FetchAsked, DeadlineReached,
-                           LinkSwitched, SaeSwitched, CallCancelled, KeystreamAsked, WatchAsked>;
+using Input =
+    std::variant<PadBlockArrived, ModuleStatusChanged, PeerConnected, PeerDisconnected, PeerMessage,
+                 StatusAsked, DrawAsked, FetchAsked, DeadlineReached, LinkSwitched, SaeSwitched,
+                 CallCancelled, KeystreamAsked, WatchAsked, QuotaSet>;
 
 // ---- Outputs.
 struct SendToPeer {
@@ -141,7 +156,8 @@ struct AlarmRaised {
   std::string kind;  // A short word: "rollback", "failed_tags", "second_claim".
   std::string text;
 };
-struct SwitchDone {  // Of a link or an SAE. Durable; NOT_FOUND: no such one here.
+// Of a link, an SAE or a quota. Durable; NOT_FOUND: no such one here.
+struct SwitchDone {
   uint64_t token = 0;
   absl::Status status;
 };
@@ -169,6 +185,7 @@ struct NodeConfig {
   DeliveryConfig delivery;
   KeystreamConfig keystream;
   AnnounceConfig announce;
+  Quotas::Table quotas;
   PoolConfig pool;
   uint32_t streams_max = 4096;
   // One memory budget, in bytes, for all open leases, of pads and of streams. Once it is used up a
@@ -200,7 +217,8 @@ struct NodeSnapshot {
   std::vector<PoolLevels> pools;                          // This node as source.
   uint64_t served_streams = 0;                            // Heard as destination.
   std::vector<LinkState> database;
-  std::map<std::string, uint64_t> counters;  // Names as in docs/metrics.md.
+  std::map<QuotaOf, std::pair<Quota, bool>> quotas;  // In force; by an operator?
+  std::map<std::string, uint64_t> counters;          // Names as in docs/metrics.md.
 };
 
 // The whole key manager of one node as one pure state machine: its link ends, its ends of pair

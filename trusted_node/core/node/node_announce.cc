@@ -5,6 +5,11 @@
 
 namespace keyhop {
 
+void NodeCore::Impl::BoardOut::Answer(uint64_t token, Outcome<WatchAnswer> outcome,
+                                      WriteSeq after) {
+  impl.Emit(WatchAnswered{token, std::move(outcome)}, after);
+}
+
 std::vector<NodeCore::Impl::News> NodeCore::Impl::NewsOf(const DrawRequest& request,
                                                          const KeyContainer& keys) const {
   std::vector<News> news;

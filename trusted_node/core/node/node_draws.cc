@@ -1,5 +1,6 @@
 // Draws, and those that wait for their pair to be filled (DESIGN §6).
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +12,7 @@ namespace keyhop {
 namespace {
 
 // Of one pair: a pair that cannot be filled does not take the room of all.
-constexpr size_t kWaitingOfAPairMax = 64;
+constexpr size_t kWaitingOfAPairMax = 128;
 
 }  // namespace
 
@@ -22,8 +23,27 @@ StreamDemand NodeCore::Impl::DemandOf(const DrawRequest& request) const {
 
 bool NodeCore::Impl::MayWait(const SourceEntry& entry, const DrawRequest& request) const {
   return WaitOf(request, config.delivery) > Duration{} &&
-         entry.waiting.size() < kWaitingOfAPairMax &&
-         draws_waiting < config.delivery.draws_waiting_max;
+         HasPlace(entry.order.WaitingOf(request.caller), entry.waiting.size(),
+                  kWaitingOfAPairMax) &&
+         MayWaitInNode(request.caller);
+}
+
+bool NodeCore::Impl::MayWaitInNode(const SaeId& sae) const {
+  const auto own = draws_waiting_of.find(sae);
+  return HasPlace(own == draws_waiting_of.end() ? 0 : own->second, draws_waiting,
+                  config.delivery.draws_waiting_max);
+}
+
+void NodeCore::Impl::BeginsToWait(const SaeId& sae) {
+  ++draws_waiting;
+  ++draws_waiting_of[sae];
+  ++counters["draws_waited"];
+}
+
+void NodeCore::Impl::StopsToWait(const SaeId& sae) {
+  --draws_waiting;
+  const auto own = draws_waiting_of.find(sae);
+  if (--own->second == 0) draws_waiting_of.erase(own);
 }
 
 void NodeCore::Impl::MakeRoom(const NodeId& home, SourceEntry& entry, const StreamDemand& asked) {
@@ -35,9 +55,9 @@ void NodeCore::Impl::MakeRoom(const NodeId& home, SourceEntry& entry, const Stre
 void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
   const StreamDemand demand = DemandOf(input.request);
   const Instant until = now + WaitOf(input.request, config.delivery);
+  BeginsToWait(input.request.caller);
+  entry.order.Enter(input.request.caller);
   entry.waiting.push_back({input.token, std::move(input.request), demand, until});
-  ++draws_waiting;
-  ++counters["draws_waited"];
   Touch(Machine::kSource, home);
 }
 
@@ -48,6 +68,7 @@ void NodeCore::Impl::CountRefusal(const char* request, const Refusal& refusal) {
 void NodeCore::Impl::AnswerDraw(uint64_t token, const DrawRequest& request,
                                 Outcome<KeyContainer> outcome, WriteSeq after) {
   const auto* got = std::get_if<KeyContainer>(&outcome);
+  Settle(token, request, /*drawn=*/got != nullptr);
   if (got == nullptr) {
     ++counters["draws_refused"];
     CountRefusal("draw", std::get<Refusal>(outcome));
@@ -62,17 +83,20 @@ void NodeCore::Impl::AnswerDraw(uint64_t token, const DrawRequest& request,
 
 void NodeCore::Impl::On(DrawAsked input) {
   if (AnsweredByKey(input.token, input.request)) return;
+  if (auto refusal = Charge(input.token, input.request)) {
+    return AnswerDraw(input.token, input.request, *std::move(refusal), 0);
+  }
   if (!input.request.additional_slaves.empty()) return DrawMulticast(std::move(input));
   const auto slave = routing->FindSae(input.request.slave);
   const auto pair = slave ? sources.find(slave->home) : sources.end();
   if (pair != sources.end() && !pair->second.waiting.empty()) {
-    // Who came first is served first.
+    // Who waits is not overtaken by who just came, but by the order of shares.
     if (auto refusal = delivery.RefusalOf(input.request, *this)) {
       AnswerDraw(input.token, input.request, *std::move(refusal), 0);
     } else if (MayWait(pair->second, input.request)) {
       Wait(pair->first, pair->second, std::move(input));
     } else if (WaitOf(input.request, config.delivery) == Duration{}) {
-      // What is at hand belongs to those who came first.
+      // What is at hand belongs to those who wait.
       AnswerDraw(input.token, input.request, delivery.NotEnough(now, input.request, *this), 0);
     } else {
       AnswerDraw(input.token, input.request,
@@ -98,23 +122,42 @@ void NodeCore::Impl::On(DrawAsked input) {
   AnswerDraw(input.token, input.request, std::move(outcome), after);
 }
 
+std::deque<NodeCore::Impl::WaitingDraw>::iterator NodeCore::Impl::NextToServe(SourceEntry& entry) {
+  auto next = entry.waiting.end();
+  uint64_t next_end = 0;
+  std::set<SaeId> seen;  // Of each SAE the first counts.
+  for (auto it = entry.waiting.begin(); it != entry.waiting.end(); ++it) {
+    const SaeId& sae = it->request.caller;
+    if (!seen.insert(sae).second) continue;
+    const uint64_t end = entry.order.EndOf(sae, it->demand.bytes, quotas.ShareOf(sae));
+    if (next != entry.waiting.end() && next_end <= end) continue;
+    next = it;
+    next_end = end;
+  }
+  return next;
+}
+
 void NodeCore::Impl::ServeWaiting(SourceEntry& entry) {
   while (!entry.waiting.empty()) {
-    const WaitingDraw& first = entry.waiting.front();
+    const auto next = NextToServe(entry);
     WriteSeq after = 0;
-    auto outcome = delivery.Draw(now, first.request, *this, after);
+    auto outcome = delivery.Draw(now, next->request, *this, after);
     const auto* refusal = std::get_if<Refusal>(&outcome);
     const bool later = refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable;
-    if (later && now < first.until) break;
-    AnswerDraw(first.token, first.request, std::move(outcome), after);
-    entry.waiting.pop_front();
-    --draws_waiting;
+    if (later && now < next->until) break;
+    const SaeId sae = next->request.caller;
+    if (refusal == nullptr) entry.order.Served(sae, next->demand.bytes, quotas.ShareOf(sae));
+    AnswerDraw(next->token, next->request, std::move(outcome), after);
+    entry.order.Leave(sae);
+    StopsToWait(sae);
+    entry.waiting.erase(next);
   }
   // Behind the first there may be callers with less patience.
   std::erase_if(entry.waiting, [&](const WaitingDraw& draw) {
     if (now < draw.until) return false;
     AnswerDraw(draw.token, draw.request, delivery.NotEnough(now, draw.request, *this), 0);
-    --draws_waiting;
+    entry.order.Leave(draw.request.caller);
+    StopsToWait(draw.request.caller);
     return true;
   });
 }
@@ -138,8 +181,9 @@ void NodeCore::Impl::On(CallCancelled input) {
     if (draw == entry.waiting.end()) continue;
     ++counters["draws_cancelled"];
     AnswerDraw(draw->token, draw->request, delivery.NotEnough(now, draw->request, *this), 0);
+    entry.order.Leave(draw->request.caller);
+    StopsToWait(draw->request.caller);
     entry.waiting.erase(draw);
-    --draws_waiting;
     Touch(Machine::kSource, home);
     return;
   }

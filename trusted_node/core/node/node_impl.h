@@ -15,8 +15,10 @@
 #include "kms/core/announce/announcer.h"
 #include "kms/core/announce/board.h"
 #include "kms/core/delivery/delivery.h"
+#include "kms/core/delivery/fair_order.h"
 #include "kms/core/delivery/multicast.h"
 #include "kms/core/keystream/keystreams.h"
+#include "kms/core/quota/quotas.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
@@ -84,7 +86,8 @@ struct NodeCore::Impl : public DeliveryContext,
     RecentRate rate = RecentRate();  // Of bytes that the destination acknowledged.
     Instant last_launch = {};
     std::optional<NodeId> wants_at = {};   // The next hop whose link has a Want of this pair.
-    std::deque<WaitingDraw> waiting = {};  // Served in order of arrival.
+    std::deque<WaitingDraw> waiting = {};  // In order of arrival.
+    FairOrder order = {};                  // In which they are served.
     // The largest draw that found too little of late: the pool grows until it can be served.
     StreamDemand asked = {};
     Instant asked_until = {};
@@ -128,9 +131,7 @@ struct NodeCore::Impl : public DeliveryContext,
       impl.SendControl(to, std::move(message), after);
     }
     uint64_t Random() override { return impl.entropy.NextU64(); }
-    void Answer(uint64_t token, Outcome<WatchAnswer> outcome, WriteSeq after) override {
-      impl.Emit(WatchAnswered{token, std::move(outcome)}, after);
-    }
+    void Answer(uint64_t token, Outcome<WatchAnswer> outcome, WriteSeq after) override;
     Impl& impl;
   };
   // A draw with additional slaves that waits for all the streams it needs.
@@ -248,15 +249,30 @@ struct NodeCore::Impl : public DeliveryContext,
   // Such a draw found too little.
   void MakeRoom(const NodeId& home, SourceEntry& entry, const StreamDemand& asked);
   void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
+  // Whether one more draw of this SAE may wait in this node; it begins; it is served, or given up.
+  bool MayWaitInNode(const SaeId& sae) const;
+  void BeginsToWait(const SaeId& sae);
+  void StopsToWait(const SaeId& sae);
   // `request`: draw, fetch or status.
   void CountRefusal(const char* request, const Refusal& refusal);
   // To a draw that took keys, or not; the slaves that watch are told of what it took.
   void AnswerDraw(uint64_t token, const DrawRequest& request, Outcome<KeyContainer> outcome,
                   WriteSeq after);
-  // Answers, in order, the draws that can be served now or whose time is over.
+  // Whose turn it is; somebody waits.
+  std::deque<WaitingDraw>::iterator NextToServe(SourceEntry& entry);
+  // Answers, in that order, the draws that can be served now or whose time is over.
   void ServeWaiting(SourceEntry& entry);
   std::optional<Instant> FirstWaitEnds(const SourceEntry& entry) const;
   StreamDemand DemandOf(const DrawRequest& request) const;
+
+  // node_quota.cc
+  void On(QuotaSet input);
+  // Charges the draw to its quotas, or refuses it.
+  std::optional<Refusal> Charge(uint64_t token, const DrawRequest& request);
+  // The draw is answered; one that got nothing is given back what it was charged.
+  void Settle(uint64_t token, const DrawRequest& request, bool drawn);
+  // For status_extension.
+  void TellQuotas(const StatusRequest& request, PairStatus& status) const;
 
   // node_multicast.cc
   void DrawMulticast(DrawAsked input);
@@ -368,6 +384,9 @@ struct NodeCore::Impl : public DeliveryContext,
   std::set<SaeId> suspended;     // SAEs of this node, by an operator.
   std::map<std::string, uint64_t> counters;
   size_t draws_waiting = 0;                     // At all sources, those with additional slaves too.
+  std::map<SaeId, size_t> draws_waiting_of;     // The same, by master.
+  Quotas quotas = Quotas({}, {});               // Made by Recover.
+  std::set<uint64_t> charged;                   // Tokens of draws under way that a quota counts.
   std::optional<IdempotencyTable> idempotency;  // Made by Recover.
   std::optional<Keystreams> keystreams;         // Made by Recover.
   bool neighbour_heard = false;                 // In this start; or there is no link.

@@ -20,20 +20,18 @@ void NodeCore::Impl::DrawMulticast(DrawAsked input) {
   Touch(Machine::kMulticasts, NodeId{});
   auto refusal = multicasts.Begin(now, input.token, input.request, *this);
   if (!refusal) return;
-  const bool may_wait = refusal->kind == Refusal::Kind::kUnavailable &&
-                        config.delivery.draw_wait > Duration{} &&
-                        multicasts_waiting.size() < kMulticastsWaitingMax &&
-                        draws_waiting < config.delivery.draws_waiting_max;
+  const bool may_wait =
+      refusal->kind == Refusal::Kind::kUnavailable && config.delivery.draw_wait > Duration{} &&
+      multicasts_waiting.size() < kMulticastsWaitingMax && MayWaitInNode(input.request.caller);
   if (!may_wait) {
     AnswerDraw(input.token, input.request, *std::move(refusal), 0);
     return;
   }
   auto demands = multicasts.Demands(input.request, *this);
   for (const auto& [home, demand] : demands) Touch(Machine::kSource, home);
+  BeginsToWait(input.request.caller);
   multicasts_waiting.push_back(
       {input.token, std::move(input.request), std::move(demands), now + config.delivery.draw_wait});
-  ++draws_waiting;
-  ++counters["draws_waited"];
 }
 
 void NodeCore::Impl::TakeSupplyResults(const NodeId& home, SourceEntry& entry) {
@@ -57,8 +55,8 @@ void NodeCore::Impl::ServeMulticasts() {
       continue;
     }
     if (refusal) AnswerDraw(it->token, it->request, *std::move(refusal), 0);
+    StopsToWait(it->request.caller);
     it = multicasts_waiting.erase(it);
-    --draws_waiting;
   }
   AnswerMulticasts();
 }

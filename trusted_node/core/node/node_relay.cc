@@ -118,7 +118,7 @@ StreamDemand NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& ent
   // Half of a target is leased ahead; and twice that, since a key does not go over the end of a run
   // of bytes that touch.
   StreamDemand need = Larger(MulticastDemand(home), KeystreamDemand(home));
-  if (!entry.waiting.empty()) need = Larger(need, entry.waiting.front().demand);
+  for (const WaitingDraw& draw : entry.waiting) need = Larger(need, draw.demand);
   if (now < entry.asked_until) need = Larger(need, entry.asked);
   return Larger({target, config.delivery.key_size_bits / 8}, {4 * need.bytes, need.key_bytes});
 }

@@ -12,6 +12,7 @@ uint64_t NodeCore::Impl::RefillBytesPerSecond(Instant at, const NodeId& home) co
 void NodeCore::Impl::On(StatusAsked input) {
   Outcome<PairStatus> outcome = delivery.Status(now, input.request, *this);
   if (const auto* refusal = std::get_if<Refusal>(&outcome)) CountRefusal("status", *refusal);
+  if (auto* status = std::get_if<PairStatus>(&outcome)) TellQuotas(input.request, *status);
   Emit(StatusAnswered{input.token, std::move(outcome)}, 0);
 }
 
@@ -52,6 +53,7 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
     if (entry.announcer) announcements_dropped += entry.announcer->dropped();
   }
   snapshot.counters = counters;
+  snapshot.quotas = quotas.All();
   snapshot.counters["announcements_dropped"] = announcements_dropped;
   snapshot.counters["stream_acknowledged_bytes"] = acknowledged;
   snapshot.counters["epochs_opened"] = epochs;
