@@ -102,8 +102,9 @@ grpc::Status GrpcStatusOf(const Refusal& refusal) {
 grpc::Status Refused(grpc::CallbackServerContext& context, const Refusal& refusal) {
   context.AddTrailingMetadata("keyhop-refusal", Tell(refusal.kind).name);
   if (refusal.retry_after.has_value()) {
-    context.AddTrailingMetadata("retry-after-ms",
-                                absl::StrCat(std::max<int64_t>(0, refusal.retry_after->millis())));
+    // Who comes back then is not too early.
+    const int64_t ms = (refusal.retry_after->ns + 999'999) / 1'000'000;
+    context.AddTrailingMetadata("retry-after-ms", absl::StrCat(std::max<int64_t>(0, ms)));
   }
   return GrpcStatusOf(refusal);
 }

@@ -102,9 +102,10 @@ HttpAnswer RefusalAnswer(const Refusal& refusal) {
     answer.headers.emplace_back("WWW-Authenticate", "TLS-Client-Certificate realm=\"KME\"");
   }
   if (answer.status == 503) {
-    const int64_t millis = refusal.retry_after.value_or(Duration::Seconds(1)).millis();
-    answer.headers.emplace_back("Retry-After",
-                                absl::StrCat(std::max<int64_t>(1, (millis + 999) / 1000)));
+    // Who comes back then is not too early.
+    const int64_t ns = refusal.retry_after.value_or(Duration::Seconds(1)).ns;
+    answer.headers.emplace_back(
+        "Retry-After", absl::StrCat(std::max<int64_t>(1, (ns + 999'999'999) / 1'000'000'000)));
   }
   return answer;
 }

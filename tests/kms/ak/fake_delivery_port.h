@@ -18,8 +18,8 @@
 namespace keyhop {
 
 // A node in memory, answering on a thread of its own. Slaves with a meaning: "down" (unavailable),
-// "full" (exhausted), "broken" (internal), "slow" (answered after Release()). The idempotency key
-// "another's" is refused. Thread-safe.
+// "full" (exhausted), "thrifty" (at most 3 keys a request), "broken" (internal), "slow" (answered
+// after Release()). The idempotency key "another's" is refused. Thread-safe.
 class FakeDeliveryPort final : public DeliveryPort {
  public:
   FakeDeliveryPort() : thread_([this] { Work(); }) {}
@@ -237,7 +237,10 @@ class FakeDeliveryPort final : public DeliveryPort {
                     Duration::Millis(1500));
     }
     if (request.slave == SaeId("full")) {
-      return Refuse(Refusal::Kind::kExhausted, "quota used up", {}, Duration::Millis(200));
+      return Refuse(Refusal::Kind::kExhausted, "quota used up", {}, Duration{199'000'001});
+    }
+    if (request.slave == SaeId("thrifty") && request.number > 3) {
+      return Refuse(Refusal::Kind::kBadRequest, "more than a quota ever gives at once");
     }
     if (request.slave == SaeId("broken")) return Refuse(Refusal::Kind::kInternal, "internal error");
     KeyContainer container;
@@ -285,10 +288,10 @@ class FakeDeliveryPort final : public DeliveryPort {
   Mutex mu_;
   CondVar wake_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
-  std::set<SaeId> saes_ ABSL_GUARDED_BY(mu_) = {SaeId("alice"), SaeId("bob"),      SaeId("carol"),
-                                                SaeId("down"),  SaeId("full"),     SaeId("broken"),
-                                                SaeId("slow"),  SaeId("a b"),      SaeId("x/y"),
-                                                SaeId("50%41"), SaeId("caf\u00e9")};
+  std::set<SaeId> saes_ ABSL_GUARDED_BY(mu_) = {
+      SaeId("alice"), SaeId("bob"),    SaeId("carol"),     SaeId("down"),
+      SaeId("full"),  SaeId("broken"), SaeId("slow"),      SaeId("a b"),
+      SaeId("x/y"),   SaeId("50%41"),  SaeId("caf\u00e9"), SaeId("thrifty")};
   std::map<KeyId, Kept> keys_ ABSL_GUARDED_BY(mu_);
   uint64_t drawn_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t calls_ ABSL_GUARDED_BY(mu_) = 0;

@@ -9,12 +9,15 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "kms/ak/rest_api.h"
 #include "tests/kms/ak/rest_fixture.h"
 
 namespace keyhop {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 using ::testing::StartsWith;
 
 struct Row {
@@ -118,6 +121,12 @@ TEST_F(RestServerTest, RoundsRetryAfterUpToSeconds) {
   EXPECT_EQ(Ask("alice", "GET", "/api/v1/keys/down/enc_keys").headers.at("retry-after"), "2");
   EXPECT_EQ(Ask("alice", "GET", "/api/v1/keys/full/enc_keys").headers.at("retry-after"), "1");
   EXPECT_EQ(Ask("alice", "GET", "/api/v1/keys/broken/enc_keys").headers.at("retry-after"), "1");
+}
+
+TEST(RefusalAnswerTest, WhoComesBackAfterRetryAfterIsNotTooEarly) {
+  const Refusal refusal = {
+      .kind = Refusal::Kind::kExhausted, .message = "x", .retry_after = Duration{2'000'000'001}};
+  EXPECT_THAT(RefusalAnswer(refusal).headers, Contains(Pair("Retry-After", "3")));
 }
 
 TEST_F(RestServerTest, NamesTheVerbsThatAResourceHas) {
