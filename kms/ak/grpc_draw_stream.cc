@@ -135,11 +135,17 @@ class DrawStreamReactor final
         write = !cancel_->asked();
       } else {
         const Refusal& refusal = std::get<Refusal>(outcome);
-        // A container may be more than there is; one key is not.
-        const bool smaller = refusal.kind == Refusal::Kind::kUnavailable && !one_by_one_ &&
-                             std::min(credit_, draw_->number) > 1;
-        one_by_one_ = smaller;
-        if (!smaller) refusal_ = refusal;
+        const bool smaller = !one_by_one_ && std::min(credit_, draw_->number) > 1;
+        if (smaller && (refusal.kind == Refusal::Kind::kUnavailable ||
+                        refusal.kind == Refusal::Kind::kExhausted)) {
+          // A container may be more than there is, or than a quota has left; one key is not.
+          one_by_one_ = true;
+        } else if (smaller && refusal.kind == Refusal::Kind::kBadRequest) {
+          // It may be more than a quota ever gives at once.
+          draw_->number = std::min(credit_, draw_->number) / 2;
+        } else {
+          refusal_ = refusal;
+        }
       }
     }
     if (write) return StartWrite(&container_);

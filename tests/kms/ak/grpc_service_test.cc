@@ -329,6 +329,11 @@ TEST_F(DrawStreamTest, ARefusalEndsTheCallWithItsDetails) {
   EXPECT_EQ(info->metadata().at("bits_asked"), "256");
 }
 
+TEST_F(DrawStreamTest, ContainersShrinkToWhatAQuotaGivesAtOnce) {
+  const auto call = Open("alice", "thrifty", 16, 7);
+  EXPECT_THAT(Read(*call, 7), ElementsAre(3, 3, 1));
+}
+
 TEST_F(DrawStreamTest, RefusesMalformedMessages) {
   {
     const auto call = Open("alice", "alice", 1, 1);
