@@ -20,7 +20,7 @@ constexpr char kAbout[] =
     "Who you are is what your certificate says: an SAE's certificate draws and fetches keys,\n"
     "an operator's certificate lists nodes, links and pools, takes links down (until they are "
     "taken\n"
-    "up again, also over restarts) and replaces the store key.\n"
+    "up again, also over restarts), sets what SAEs may draw and replaces the store key.\n"
     "\n"
     "New here? `keyhop sae add ID` makes a certificate in every form that clients ask for,\n"
     "`keyhop inspect-cert FILE` says who a node takes the holder of a certificate for.";
@@ -159,9 +159,11 @@ void AddQuotaCommands(CLI::App& app, Options& o) {
   }
   set->add_option("--keys-per-second", o.keys_per_second, "Keys in the long run; 0: no limit")
       ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   set->add_option("--bits-per-second", o.bits_per_second, "Bits in the long run; 0: no limit")
       ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   set->add_option("--burst", o.burst_s, "Seconds of either rate that may be drawn at once")
       ->type_name("SECONDS")

@@ -8,6 +8,7 @@ namespace keyhop {
 namespace {
 
 constexpr uint64_t kMillisOfASecond = 1000;
+constexpr size_t kSaeIdBytesMax = 300;
 
 // A burst has at least one token: else nothing would ever pass.
 uint64_t BurstOf(uint64_t per_s, Duration burst) {
@@ -30,17 +31,22 @@ void Fit(Instant now, uint64_t per_s, Duration burst, std::optional<TokenBucket>
 
 absl::Status CheckQuota(const QuotaOf& of, const Quota& quota) {
   const auto bad = [](const char* text) { return absl::InvalidArgumentError(text); };
-  if (of.sae.empty()) return bad("quota: which SAE is it for?");
-  if (of.sae == of.slave) return bad("quota: slave and master are the same SAE");
+  if (of.sae.empty()) return bad("a quota is of an SAE, or of each one: *");
+  if (of.slave == SaeId(kEverySae)) return bad("slave: * stands for no SAE there");
+  if (of.sae == of.slave) return bad("slave and master are the same SAE");
+  // A record with a longer one could not be read again.
+  if (std::max(of.sae.value.size(), of.slave.value.size()) > kSaeIdBytesMax) {
+    return bad("an SAE ID has at most 300 bytes");
+  }
   if (quota.keys_per_s > TokenBucket::kRateMax || quota.bits_per_s > TokenBucket::kRateMax) {
-    return bad("quota: rates are at most 10000000000 a second");
+    return bad("rates are at most 10000000000 a second");
   }
   if (quota.burst < Duration::Millis(1) || quota.burst > kQuotaBurstMax) {
-    return bad("quota: burst is from 1ms to 1h");
+    return bad("a burst is from 1ms to 1h");
   }
-  if (quota.share < 1 || quota.share > kShareMax) return bad("quota: share is from 1 to 1000");
+  if (quota.share < 1 || quota.share > kShareMax) return bad("a share is from 1 to 1000");
   if (!of.slave.empty() && quota.share != 1) {
-    return bad("quota: a share is an SAE's, not a pair's");
+    return bad("a share is an SAE's, not a pair's");
   }
   return absl::OkStatus();
 }

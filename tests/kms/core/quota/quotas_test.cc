@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace keyhop {
 namespace {
 
@@ -100,6 +102,33 @@ TEST(QuotasTest, TellsWhatIsLeftAndTheShare) {
   EXPECT_EQ(standing->bits_left, 10'240u - 1280 + 512);
   EXPECT_EQ(quotas.ShareOf(kAlice), 3u);
   EXPECT_EQ(quotas.ShareOf(kBob), 1u);
+}
+
+TEST(CheckQuotaTest, RefusesWhatCanBeNone) {
+  const std::string long_id(301, 'x');
+  EXPECT_TRUE(CheckQuota({kAlice}, Quota{}).ok());
+  EXPECT_TRUE(CheckQuota({SaeId(kEverySae), kBob}, Keys(1)).ok());
+  EXPECT_TRUE(CheckQuota({kAlice, SaeId(std::string(300, 'x'))}, Keys(1)).ok());
+  const struct {
+    QuotaOf of;
+    Quota quota;
+  } bad[] = {{{SaeId("")}, Keys(1)},
+             {{kAlice, kAlice}, Keys(1)},
+             {{kAlice, SaeId(kEverySae)}, Keys(1)},
+             // Its record could not be read when the node starts again.
+             {{kAlice, SaeId(long_id)}, Keys(1)},
+             {{SaeId(long_id)}, Keys(1)},
+             {{kAlice}, Keys(TokenBucket::kRateMax + 1)},
+             {{kAlice}, Bits(TokenBucket::kRateMax + 1)},
+             {{kAlice}, Keys(1, Duration{999'999})},
+             {{kAlice}, Keys(1, kQuotaBurstMax + Duration{1})},
+             {{kAlice}, {.share = 0}},
+             {{kAlice}, {.share = kShareMax + 1}},
+             {{kAlice, kBob}, {.share = 2}}};
+  for (const auto& [of, quota] : bad) {
+    EXPECT_EQ(CheckQuota(of, quota).code(), absl::StatusCode::kInvalidArgument)
+        << of.sae.value << " " << of.slave.value;
+  }
 }
 
 }  // namespace
