@@ -1,6 +1,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@ using config::v1::Config;
 
 constexpr size_t kPskIdentityBytesMax = 256;
 constexpr uint32_t kSkipKeyBits = 256;
+constexpr char kEverySae[] = "*";  // Of a quota.
 
 class Problems {
  public:
@@ -90,10 +92,32 @@ void CheckLinks(const Config& config, Problems& problems) {
   }
 }
 
+std::set<std::string> SaesAtHome(const Config& config) {
+  std::set<std::string> saes;
+  for (const config::v1::Sae& sae : config.saes()) saes.insert(sae.id());
+  return saes;
+}
+
+void CheckQuotas(const Config& config, Problems& problems) {
+  const std::set<std::string> at_home = SaesAtHome(config);
+  std::set<std::pair<std::string, std::string>> given;
+  for (int i = 0; i < config.quotas_size(); ++i) {
+    const config::v1::Quota& quota = config.quotas(i);
+    const std::string path = absl::StrCat("quotas[", i, "]");
+    problems.Require(quota.sae() == kEverySae || at_home.contains(quota.sae()),
+                     absl::StrCat(path, ".sae"), "expected one of saes, or *");
+    problems.Require(quota.slave() != quota.sae() && quota.slave() != kEverySae,
+                     absl::StrCat(path, ".slave"), "expected one SAE, another than sae");
+    problems.Require(quota.slave().empty() || quota.share() == 1, absl::StrCat(path, ".share"),
+                     "expected none beside slave: a share is an SAE's, not a pair's");
+    problems.Require(given.emplace(quota.sae(), quota.slave()).second, absl::StrCat(path, ".sae"),
+                     "expected one quota for each SAE, and for each SAE and slave");
+  }
+}
+
 // SAE IDs of skip.encryptors.
 std::set<std::string> CheckEncryptors(const Config& config, Problems& problems) {
-  std::set<std::string> at_home;
-  for (const config::v1::Sae& sae : config.saes()) at_home.insert(sae.id());
+  const std::set<std::string> at_home = SaesAtHome(config);
   std::set<std::string> saes;
   std::set<std::string> identities;
   for (int i = 0; i < config.skip().encryptors_size(); ++i) {
@@ -181,6 +205,7 @@ std::vector<ConfigProblem> CrossCheck(const Config& config) {
   CheckDelivery(config.delivery(), config.pools(), problems);
   CheckLinks(config, problems);
   CheckSkip(config, problems);
+  CheckQuotas(config, problems);
   problems.Require(config.pools().idle_target_bytes() <= config.pools().target_bytes(),
                    "pools.idle_target_bytes", "expected at most target_bytes");
   problems.Require(

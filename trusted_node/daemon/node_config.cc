@@ -20,8 +20,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return text;
 }
 
-absl::Status In(const std::string& file, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
+absl::Status In(const std::string& place, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(place, ": ", status.message()));
 }
 
 DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
@@ -59,16 +59,14 @@ AnnounceConfig AnnounceOf(const config::v1::Config& config) {
 
 absl::StatusOr<Quotas::Table> QuotasOf(const config::v1::Config& config) {
   Quotas::Table out;
-  for (const config::v1::Quota& in : config.quotas()) {
+  for (int i = 0; i < config.quotas_size(); ++i) {
+    const config::v1::Quota& in = config.quotas(i);
     const QuotaOf of{SaeId(in.sae()), SaeId(in.slave())};
     const Quota quota{in.keys_per_second(), in.bits_per_second(), FromProto(in.burst()),
                       in.share()};
-    KEYHOP_RETURN_IF_ERROR(CheckQuota(of, quota));
-    if (!out.emplace(of, quota).second) {
-      return absl::InvalidArgumentError(absl::StrCat("quotas: two for SAE ", in.sae(),
-                                                     in.slave().empty() ? "" : " for slave ",
-                                                     in.slave(), "; expected one"));
-    }
+    const absl::Status fits = CheckQuota(of, quota);
+    if (!fits.ok()) return In(absl::StrCat("quotas[", i, "]"), fits);
+    out.emplace(of, quota);
   }
   return out;
 }

@@ -256,6 +256,56 @@ TEST(ConfigTest, RefusesSkipThatDoesNotFitTogether) {
             at + "19: skip.encryptors: expected one or more");
 }
 
+// A node with quotas, one line replaced. They begin at line 20.
+std::string WithQuotas(const std::string& from = "", const std::string& to = "") {
+  std::string quotas = R"(quotas:
+  - {sae: sae 1, keys_per_second: 5, bits_per_second: 4096, burst: 2s, share: 3}
+  - {sae: sae 1, slave: far away, bits_per_second: 10000000000}
+  - {sae: "*", keys_per_second: 1}
+  - {sae: "*", slave: sae 1, keys_per_second: 1, burst: 1h}
+)";
+  EXPECT_THAT(quotas, HasSubstr(from));
+  if (!from.empty()) quotas = absl::StrReplaceAll(quotas, {{from, to}});
+  return kGood + quotas;
+}
+
+TEST(ConfigTest, ReadsQuotasOfSaesPairsAndEverySae) {
+  const auto config = Parse(WithQuotas());
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->quotas_size(), 4);
+  EXPECT_EQ(config->quotas(0).share(), 3u);
+  EXPECT_EQ(config->quotas(1).keys_per_second(), 0u);
+  EXPECT_EQ(FromProto(config->quotas(1).burst()), Duration::Seconds(10));
+  EXPECT_EQ(config->quotas(1).share(), 1u);
+  EXPECT_EQ(config->quotas(2).sae(), "*");
+}
+
+TEST(ConfigTest, RefusesQuotasThatDoNotFitTogether) {
+  const std::string at = "/etc/keyhop/a.yaml:";
+  const std::string twice = "expected one quota for each SAE, and for each SAE and slave";
+  EXPECT_EQ(ErrorOf(WithQuotas("sae: sae 1, slave: far away,", "sae: sae 1,")),
+            at + "21: quotas[1].sae: " + twice);
+  EXPECT_EQ(ErrorOf(WithQuotas("sae: \"*\", slave: sae 1,", "sae: \"*\",")),
+            at + "23: quotas[3].sae: " + twice);
+  EXPECT_EQ(ErrorOf(WithQuotas("sae: sae 1, slave", "sae: sae 2, slave")),
+            at + "21: quotas[1].sae: expected one of saes, or *");
+  EXPECT_EQ(ErrorOf(WithQuotas("slave: far away", "slave: sae 1")),
+            at + "21: quotas[1].slave: expected one SAE, another than sae");
+  EXPECT_EQ(ErrorOf(WithQuotas("slave: far away", "slave: \"*\"")),
+            at + "21: quotas[1].slave: expected one SAE, another than sae");
+  EXPECT_THAT(ErrorOf(WithQuotas("slave: far away", "slave: " + std::string(301, 'x'))),
+              StartsWith(at + "21: quotas[1].slave: expected an SAE ID: 1 to 300 bytes"));
+  EXPECT_EQ(ErrorOf(WithQuotas("slave: far away", "share: 2, slave: far away")),
+            at + "21: quotas[1].share: expected none beside slave: a share is an SAE's, not a "
+                 "pair's");
+  EXPECT_THAT(ErrorOf(WithQuotas("share: 3", "share: 1001")),
+              StartsWith(at + "20: quotas[0].share: expected a whole number from 1 to 1000"));
+  EXPECT_THAT(ErrorOf(WithQuotas("burst: 1h", "burst: 61m")),
+              StartsWith(at + "23: quotas[3].burst: expected a duration from 1ms to 1h"));
+  EXPECT_THAT(ErrorOf(WithQuotas("10000000000", "10000000001")),
+              StartsWith(at + "21: quotas[1].bits_per_second: expected"));
+}
+
 TEST(ConfigTest, LetsTheEndWithTheHigherIdBeDialled) {
   const auto config = Parse(absl::StrReplaceAll(
       kGood, {{"peer: node-b", "peer: node-0"}, {"    peer_kx: 127.0.0.1:7001\n", ""}}));

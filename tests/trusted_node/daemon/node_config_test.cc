@@ -150,6 +150,31 @@ TEST_F(NodeConfigTest, EveryFieldOfTheCoreHasItsEffect) {
   EXPECT_EQ(node->routing.hops_max, 11u);
 }
 
+TEST_F(NodeConfigTest, QuotasAreOfAnSaeOfAPairOrOfEverySae) {
+  EXPECT_TRUE(NodeConfigOf(Parsed())->quotas.empty());
+  const auto node = NodeConfigOf(Parsed(absl::StrCat(kYaml, R"(quotas:
+  - {sae: alice, keys_per_second: 5, bits_per_second: 4096, burst: 1500ms, share: 3}
+  - {sae: alice, slave: bob, bits_per_second: 10000000000, burst: 1h}
+  - {sae: "*", keys_per_second: 7}
+)")));
+  ASSERT_TRUE(node.ok()) << node.status();
+  const Quotas::Table expected = {
+      {{SaeId("alice")}, {5, 4096, Duration::Millis(1500), 3}},
+      {{SaeId("alice"), SaeId("bob")}, {0, 10'000'000'000, Duration::Seconds(3600), 1}},
+      {{SaeId(kEverySae)}, {7, 0, Duration::Seconds(10), 1}}};
+  EXPECT_TRUE(node->quotas == expected);
+}
+
+TEST_F(NodeConfigTest, NamesTheQuotaThatIsNone) {
+  config::v1::Config config = Parsed(absl::StrCat(kYaml, R"(quotas:
+  - {sae: alice, keys_per_second: 5}
+  - {sae: alice, slave: bob, keys_per_second: 5}
+)"));
+  config.mutable_quotas(1)->set_share(2);
+  EXPECT_EQ(NodeConfigOf(config).status(),
+            absl::InvalidArgumentError("quotas[1]: a share is an SAE's, not a pair's"));
+}
+
 TEST_F(NodeConfigTest, ALinkHasItsLimitsItsKeyItsNeighbourAndItsModules) {
   const auto config = Parsed();
   const auto node = NodeConfigOf(config);
