@@ -203,7 +203,7 @@ inline constexpr uint32_t kFormatOf =
     std::is_same_v<R, SupplyKeyRecord> || std::is_same_v<R, SupplyRecord> ||
             std::is_same_v<R, KeystreamRecord> || std::is_same_v<R, KeystreamChunkRecord> ||
             std::is_same_v<R, WatchRecord> || std::is_same_v<R, WatchChunkRecord> ||
-            std::is_same_v<R, AnnouncedRecord>
+            std::is_same_v<R, AnnouncedRecord> || std::is_same_v<R, QuotaRecord>
         ? 2
         : 1;
 

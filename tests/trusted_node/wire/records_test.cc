@@ -154,8 +154,33 @@ TEST(RecordsTest, EachRecordSaysTheOldestFormatThatHasItsKind) {
     ASSERT_EQ(bytes[0], '\x08');  // Field 1, the format.
     ++formats[static_cast<uint8_t>(bytes[1])];
   }
-  EXPECT_EQ(formats[2], 7);  // Kinds of supply notices, of key streams and of announcements.
-  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 7);
+  EXPECT_EQ(formats[2], 8);  // Of supply notices, of key streams, of announcements, of quotas.
+  EXPECT_EQ(formats[1], static_cast<int>(OneOfEach().size()) - 8);
+}
+
+TEST(RecordsTest, AQuotaComesBackAsItWasSet) {
+  const QuotaRecord records[] = {
+      {{SaeId("sae \xc3\xa9"), SaeId("a/b")}, {131, 132, Duration{1'500'000'001}, 1}},
+      {{SaeId(kEverySae)}, {0, TokenBucket::kRateMax, kQuotaBurstMax, kShareMax}},
+      {{SaeId(std::string(300, 'a')), SaeId(std::string(300, 'b'))}, {}}};
+  for (const QuotaRecord& record : records) {
+    const StoredRecord stored = ToStored(record);
+    const auto again = FromStored(stored.key, stored.public_bytes, std::nullopt);
+    ASSERT_TRUE(again.ok()) << again.status();
+    const auto& read = std::get<QuotaRecord>(*again);
+    EXPECT_TRUE(read.of == record.of && read.quota == record.quota) << record.of.sae.value;
+    EXPECT_FALSE(read.erased);
+  }
+  EXPECT_TRUE(ToStored(QuotaRecord{{SaeId("sae")}, {}, /*erased=*/true}).erase);
+}
+
+TEST(RecordsTest, RefusesARecordOfWhatIsNoQuota) {
+  for (const Quota& bad :
+       {Quota{.share = 0}, Quota{.burst = {}}, Quota{.keys_per_s = UINT64_MAX}}) {
+    const StoredRecord stored = ToStored(QuotaRecord{{SaeId("sae")}, bad});
+    EXPECT_EQ(FromStored(stored.key, stored.public_bytes, std::nullopt).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
 }
 
 TEST(RecordsTest, RefusesAFormatFromTheFuture) {
