@@ -56,6 +56,8 @@ void Quotas::Set(const QuotaOf& of, const std::optional<Quota>& quota) {
     operator_[of] = *quota;
   } else {
     operator_.erase(of);
+    // Whoever has no quota any more begins with a full bucket when there is one again.
+    std::erase_if(buckets_, [&](const auto& entry) { return InForce(entry.first) == nullptr; });
   }
 }
 

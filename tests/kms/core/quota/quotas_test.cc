@@ -86,6 +86,18 @@ TEST(QuotasTest, WhatAnOperatorSetsStandsInThePlaceOfTheConfigurationUntilItIsTa
   EXPECT_TRUE(Draws(quotas, kStart + Duration::Seconds(1), kAlice, kBob, 1));
 }
 
+TEST(QuotasTest, AQuotaThatWasTakenBackLeavesNothingBehind) {
+  Quotas quotas({{{kBob}, Keys(1)}}, {});
+  for (const SaeId& of : {kAlice, SaeId(kEverySae)}) {
+    for (int i = 0; i < 2; ++i) {
+      quotas.Set({of}, Keys(1));
+      EXPECT_TRUE(Draws(quotas, kStart, kAlice, kBob, 10)) << of.value << i;
+      EXPECT_FALSE(Draws(quotas, kStart, kAlice, kBob, 1));
+      quotas.Set({of}, std::nullopt);
+    }
+  }
+}
+
 TEST(QuotasTest, ADrawThatGotNothingIsGivenBack) {
   Quotas quotas({{{kAlice}, Keys(1)}}, {});
   EXPECT_TRUE(Draws(quotas, kStart, kAlice, kBob, 10));
