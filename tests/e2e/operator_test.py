@@ -1,6 +1,5 @@
 """What an operator says and sets: links out of use, the store key, files, and who is in the way."""
 import glob
-import json
 import os
 import signal
 import stat
@@ -15,33 +14,9 @@ LINK = "n1-n2"
 SERVICES = ("keyhop.delivery.v1.KeyDelivery", "keyhop.admin.v1.Admin")
 
 
-class Operator:
-    def __init__(self, demo):
-        self.demo = demo
-
-    def run(self, node, *words):
-        who = self.demo.world["operator"]
-        return subprocess.run(
-            [os.path.join(self.demo.options.bin, "keyhop"), "--node",
-             self.demo.node(node)["admin"], "--ca", self.demo.world["ca"], "--cert", who["cert"],
-             "--key", who["key"], "--json", *words], capture_output=True, text=True, timeout=60)
-
-    def ask(self, node, *words):
-        done = self.run(node, *words)
-        world.expect(done.returncode == 0, f"{words} at {node}: {done.stderr}")
-        return json.loads(done.stdout)
-
+class Operator(world.Operator):
     def link(self, node):
         return next(link for link in self.ask(node, "links")["links"] if link["id"] == LINK)
-
-    def wait_until(self, what, condition):
-        deadline = time.monotonic() + world.AGAIN_WITHIN_S
-        while not condition():
-            world.expect(time.monotonic() < deadline, f"not within time: {what}")
-            time.sleep(0.1)
-
-    def wait_until_up(self, node):
-        self.wait_until(f"{node} answers", lambda: self.run(node, "status").returncode == 0)
 
 
 def check_modes(demo):

@@ -217,6 +217,7 @@ class Rest:
         self.context = ssl.create_default_context(cafile=demo.world["ca"])
         self.context.load_cert_chain(*(cert or (sae["cert"], sae["key"])))
         self.connection = None
+        self.headers = None  # Of the last answer.
 
     def ask(self, method, path, body=None, more_headers=()):
         """(status, parsed body); raises one of NO_ANSWER when none came."""
@@ -229,6 +230,7 @@ class Rest:
             headers.update(more_headers)
             self.connection.request(method, path, data, headers)
             answer = self.connection.getresponse()
+            self.headers = answer.headers
             content = answer.read()
         except NO_ANSWER:
             self.close()
@@ -283,6 +285,34 @@ class Cli:
 
     def fetch(self, master, key_ids):
         return self.ask("fetch", master, *key_ids)
+
+
+class Operator:
+    """The command line client with an operator's certificate."""
+
+    def __init__(self, demo):
+        self.demo = demo
+
+    def run(self, node, *words):
+        who = self.demo.world["operator"]
+        return subprocess.run(
+            [os.path.join(self.demo.options.bin, "keyhop"), "--node",
+             self.demo.node(node)["admin"], "--ca", self.demo.world["ca"], "--cert", who["cert"],
+             "--key", who["key"], *words], capture_output=True, text=True, timeout=60)
+
+    def ask(self, node, *words):
+        done = self.run(node, "--json", *words)
+        expect(done.returncode == 0, f"{words} at {node}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def wait_until(self, what, condition):
+        deadline = time.monotonic() + AGAIN_WITHIN_S
+        while not condition():
+            expect(time.monotonic() < deadline, f"not within time: {what}")
+            time.sleep(0.1)
+
+    def wait_until_up(self, node):
+        self.wait_until(f"{node} answers", lambda: self.run(node, "status").returncode == 0)
 
 
 def metrics(demo, node):
