@@ -81,6 +81,42 @@ def _(kme):
     world.expect(other.status == 422 and other.json().get("message"), f"{other.status}")
 
 
+# ---- Quotas.
+
+class quota:
+    """sae-1 may draw 60 keys at once and one a second."""
+
+    def __init__(self, kme):
+        self.operator = world.Operator(kme.demo)
+
+    def __enter__(self):
+        self.operator.ask("n1", "quota", "set", "sae-1", "--keys-per-second", "1", "--burst", "60")
+
+    def __exit__(self, *_):
+        self.operator.ask("n1", "quota", "reset", "sae-1")
+
+
+@row("clients", "quota used up: 503, Retry-After, and which one it is", without("retry-after"))
+def _(kme):
+    with quota(kme):
+        kme.drawn(number=60)
+        got = kme.draw(number=60)
+        world.expect(got.status == 503, f"{got.status} {got.body[:200]}")
+        world.expect(1 <= int(got.headers["retry-after"]) <= 60, "Retry-After")
+        details = {name: text for detail in got.json()["details"] for name, text in detail.items()}
+        world.expect(details == {"quota": "this SAE", "keys_per_s": "1", "burst_ms": "60000"},
+                     f"{details}")
+
+
+@row("clients", "more than a quota ever gives at once: 400, and nothing is taken", status_is(503))
+def _(kme):
+    with quota(kme):
+        got = kme.draw(number=61)
+        world.expect(got.status == 400 and "ever gives at once" in got.json()["message"],
+                     f"{got.status} {got.body[:200]}")
+        kme.drawn(number=60)
+
+
 # ---- KMEs that are away.
 
 class stopped:
