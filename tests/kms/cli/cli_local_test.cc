@@ -107,6 +107,9 @@ TEST_F(CliLocalTest, BashCompletesCommandsAndOptions) {
   EXPECT_EQ(Offered("keyhop ke"), "key\n");
   EXPECT_EQ(Offered("keyhop --node h:1 key \"\""), "get fetch watch\n");
   EXPECT_EQ(Offered("keyhop link \"\""), "down up\n");
+  EXPECT_EQ(Offered("keyhop quota \"\""), "list set reset\n");
+  EXPECT_EQ(Offered("keyhop quota set bob --s"), "--slave --share\n");
+  EXPECT_EQ(Offered("keyhop quota reset bob --s"), "--slave\n");
   EXPECT_EQ(Offered("keyhop key get bob --nu"), "--number\n");
   EXPECT_EQ(Offered("keyhop key get bob --jso"), "--json\n");
   EXPECT_EQ(Offered("keyhop completion \"\""), "bash zsh fish\n");
@@ -124,6 +127,9 @@ TEST_F(CliLocalTest, FishCompletesCommandsAndOptions) {
               AllOf(HasSubstr("get\t"), HasSubstr("fetch\t"), Not(HasSubstr("links"))));
   EXPECT_THAT(offered("keyhop key get bob --nu"), HasSubstr("--number\t"));
   EXPECT_THAT(offered("keyhop link d"), HasSubstr("down\t"));
+  EXPECT_THAT(offered("keyhop quota "),
+              AllOf(HasSubstr("list\t"), HasSubstr("set\t"), HasSubstr("reset\t")));
+  EXPECT_THAT(offered("keyhop quota set bob --keys"), HasSubstr("--keys-per-second\t"));
 }
 
 TEST_F(CliLocalTest, ZshCompletesCommandsAndOptions) {
@@ -137,6 +143,8 @@ TEST_F(CliLocalTest, ZshCompletesCommandsAndOptions) {
         .out;
   };
   EXPECT_EQ(offered("keyhop link \"\""), "down up\n");
+  EXPECT_EQ(offered("keyhop quota \"\""), "list set reset\n");
+  EXPECT_THAT(offered("keyhop quota set bob --"), HasSubstr("--keys-per-second"));
   EXPECT_THAT(offered("keyhop key get bob --"), HasSubstr("--number --size"));
   EXPECT_EQ(offered("keyhop --ca \"\""), "FILES\n");
 }

@@ -126,6 +126,19 @@ TEST_F(NodeKeystreamsTest, ChunksAreNoKeysOfOtherRequests) {
   EXPECT_TRUE(Get("c", id, 0).key.EqualsConstantTime(chunk.key));
 }
 
+TEST_F(NodeKeystreamsTest, QuotasDoNotCountThem) {
+  for (const char* node : {"a", "c"}) {
+    const Quota one{.keys_per_s = 1, .burst = Duration::Seconds(1)};
+    world_.Feed(node, QuotaSet{1, {SaeId(Sae(node))}, one});
+    ASSERT_EQ(world_.Snapshot(node).quotas.size(), 1u);
+  }
+  const KeyId id = Established("a", "c");
+  for (uint32_t i = 0; i < 40; ++i) ExpectSame(id, i, "a", "c");
+  for (const char* node : {"a", "c"}) {
+    EXPECT_EQ(world_.Snapshot(node).counters["draws_over_quota"], 0u);
+  }
+}
+
 TEST_F(NodeKeystreamsTest, ASuspendedSaeIsRefusedOnAnOpenStream) {
   const KeyId id = Established("a", "c");
   world_.SwitchSae("a", "a", false);
