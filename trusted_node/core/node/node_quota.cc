@@ -41,13 +41,9 @@ Refusal OverQuota(Instant now, const Quotas::Short& shortage) {
 
 std::optional<Refusal> NodeCore::Impl::Charge(uint64_t token, const DrawRequest& request) {
   if (quotas.empty()) return std::nullopt;
-  // A stranger has no bucket, and no key.
-  const auto caller = FindSae(request.caller);
-  if (!caller || caller->home != config.self) return std::nullopt;
-  // A request that is no request is refused by who draws.
-  if (request.number > config.delivery.max_keys_per_request) return std::nullopt;
+  // A stranger has no bucket; and what is no request is refused as that, by who draws.
+  if (delivery.RefusalOf(request, *this)) return std::nullopt;
   const uint64_t size_bits = request.size_bits.value_or(config.delivery.key_size_bits);
-  if (size_bits > config.delivery.max_key_size_bits) return std::nullopt;
   const auto shortage =
       quotas.Take(now, request.caller, request.slave, request.number, request.number * size_bits);
   if (shortage) {

@@ -90,6 +90,20 @@ TEST_F(NodeQuotaTest, MoreThanABurstIsRefusedForGood) {
   EXPECT_EQ(Drawn(10), 10u);
 }
 
+TEST_F(NodeQuotaTest, WhatIsNoRequestIsRefusedAsThatAndCountsNothing) {
+  Begin({{{kA}, KeysPerSecond(1)}});
+  EXPECT_EQ(Drawn(10), 10u);
+  const auto refused_as = [&](DrawRequest request) {
+    const uint64_t token = world_->Draw("a", std::move(request));
+    return world_->RefusalOf(token)->kind;
+  };
+  EXPECT_EQ(refused_as({.caller = kA, .slave = SaeId("nobody")}), Refusal::Kind::kBadRequest);
+  EXPECT_EQ(refused_as({.caller = kA, .slave = kB, .number = 1'000'000}),
+            Refusal::Kind::kBadRequest);
+  EXPECT_EQ(refused_as({.caller = kB, .slave = kA}), Refusal::Kind::kUnauthorized);
+  EXPECT_EQ(refused_as({.caller = kA, .slave = kB, .number = 10}), Refusal::Kind::kExhausted);
+}
+
 TEST_F(NodeQuotaTest, WhatWasNotDeliveredIsNotCounted) {
   Begin({{{kA}, KeysPerSecond(1)}});
   world_->Switch("a", "a-b", false);
