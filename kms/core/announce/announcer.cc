@@ -23,7 +23,8 @@ void Announcer::Add(Announcement drawn, WriteSeq after) {
   after_ = std::max(after_, after);
 }
 
-void Announcer::On(Instant now, const InterestReport& m, const StreamSource& source) {
+void Announcer::On(Instant now, const InterestReport& m, const StreamSource& source,
+                   WriteSeq said) {
   if (source.session() != m.session || !source.Vouches(m.epoch, LayoutOf(m), m.mac)) return;
   if (reporter_ == m.session.second && m.number < interest_) return;  // Overtaken by a later one.
   reporter_ = m.session.second;
@@ -33,6 +34,7 @@ void Announcer::On(Instant now, const InterestReport& m, const StreamSource& sou
     for (; first_ <= m.taken && !queue_.empty(); ++first_) queue_.pop_front();
   }
   under_way_ = 0;
+  after_ = std::max(after_, said);
   echo_due_ = true;
   tries_ = 0;
   retry_at_ = now;

@@ -30,8 +30,10 @@ class Announcer {
   // A key was drawn for a slave that is wanted. It is told once write `after` is durable.
   void Add(Announcement drawn, WriteSeq after);
 
-  // `source`: the same stream's, which vouches for messages and knows the session.
-  void On(Instant now, const InterestReport& m, const StreamSource& source);
+  // `source`: the same stream's, which vouches for messages and knows the session. `said`: the last
+  // write that an answer may wait for. What was drawn before the report came is told as a gap,
+  // which must not be heard of before the masters have these keys.
+  void On(Instant now, const InterestReport& m, const StreamSource& source, WriteSeq said);
   void On(const AnnouncementsTaken& m, const StreamSource& source);
   // Sends what is due.
   void OnTick(Instant now, const StreamSource& source, StreamOutbox& out);

@@ -75,7 +75,7 @@ bool NodeCore::Impl::TakeAnnouncement(const StreamMessage& message) {
   SourceEntry& entry = source->second;
   if (!entry.announcer) entry.announcer.emplace(config.announce, stream, own);
   anybody_watches = true;
-  if (report != nullptr) entry.announcer->On(now, *report, *entry.end);
+  if (report != nullptr) entry.announcer->On(now, *report, *entry.end, last_seq);
   if (taken != nullptr) entry.announcer->On(*taken, *entry.end);
   Touch(Machine::kSource, source->first);
   return true;
