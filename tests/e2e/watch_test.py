@@ -76,6 +76,14 @@ def draw(master, number):
         time.sleep(0.1)
 
 
+def wait_for_keys(master, number):
+    """Until so many can be drawn also if the slave's node goes away."""
+    deadline = time.monotonic() + world.AGAIN_WITHIN_S
+    while master.status(SLAVE)[1]["stored_key_count"] < number:
+        world.expect(time.monotonic() < deadline, "the pool does not fill")
+        time.sleep(0.1)
+
+
 def test():
     options = world.parse_arguments()
     with world.Demo(options) as demo:
@@ -108,6 +116,7 @@ def test():
                      f"drawn {list(meanwhile)}, told {told}")
 
         # The master's node starts anew: what it had not handed over is told as a gap.
+        wait_for_keys(master, 2)
         demo.kill(SLAVE_NODE)
         lost = draw(master, 2)
         demo.kill(MASTER_NODE)

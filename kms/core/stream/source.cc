@@ -117,6 +117,11 @@ StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::
       out.Write(EpochRecord{stream_, true, old, std::nullopt});
       epochs_.erase(epochs_.begin());
       counters_.burnt_bytes += runs_.BurnEpochsUpTo(old);
+      // No answer could be believed any more, and the next lease would wait for it.
+      if (pending_ && pending_->request.epoch <= old) {
+        counters_.burnt_bytes += pending_->bytes;
+        pending_.reset();
+      }
     }
     DropStock(out);
     next_ = reserved_ = {number, 0};

@@ -19,6 +19,7 @@ class LeakyPair {
   explicit LeakyPair(uint64_t seed) : random_(seed), shell_a_(random_), shell_b_(random_) {
     config_.segment_body_bytes = kSegmentBytes;
     config_.lease_bytes_min = 64;
+    config_.epoch_interval_min = Duration::Seconds(1);
     source = std::make_unique<StreamSource>(config_, stream_, Incarnation{1, 1},
                                             std::vector<StreamRecord>{});
     destination_ = std::make_unique<StreamDestination>(config_, stream_, Incarnation{1, 2},
@@ -35,14 +36,21 @@ class LeakyPair {
         shell_a_.Sync();
         for (auto& m : shell_a_.Release()) destination_->OnMessage(now, m, shell_b_);
         shell_b_.Sync();
-        for (auto& m : shell_b_.Release()) source->OnMessage(now, m, shell_a_);
+        for (auto& m : shell_b_.Release()) {
+          const bool lease = std::holds_alternative<StreamLeaseAnswer>(m);
+          if (!lease || leases_answered) source->OnMessage(now, m, shell_a_);
+        }
       }
     }
   }
   uint64_t Below(uint64_t bound) { return random_.Below(bound); }
+  void SayKeyIsLacking() {
+    source->OnMessage(now, LacksKey{stream_, source->Levels().epoch, Incarnation{1, 1}}, shell_a_);
+  }
 
   std::unique_ptr<StreamSource> source;
   Instant now = Instant{0};
+  bool leases_answered = true;
 
  private:
   void Relay(const StreamSource::Wish& wish) {
@@ -87,6 +95,25 @@ TEST(StreamLevelsTest, WhateverWasDrawnBeforeADemandIsMet) {
       }
     }
   }
+}
+
+TEST(StreamLevelsTest, ALeaseThatNoEpochCanConfirmAnyMoreHoldsNothingUp) {
+  LeakyPair pair(1);
+  pair.Settle({512, 32});
+  pair.leases_answered = false;
+  while (pair.source->Draw(pair.now, 1, 32).ok()) {
+  }
+  pair.Settle({512, 32});
+  ASSERT_EQ(pair.source->Drawable(pair.now, 32), 0u) << "a lease is asked for and not confirmed";
+  for (int i = 0; i < 2; ++i) {
+    const uint64_t before = pair.source->Levels().epoch;
+    pair.SayKeyIsLacking();
+    pair.Settle({512, 32});
+    ASSERT_GT(pair.source->Levels().epoch, before);
+  }
+  pair.leases_answered = true;
+  pair.Settle({512, 32});
+  EXPECT_GE(pair.source->Drawable(pair.now, 32), 8u);
 }
 
 TEST(StreamLevelsTest, EndsOfRunsDoNotCount) {
