@@ -7,8 +7,9 @@ older numbers. No lease on arrival. Every output names the write that it waits f
 a crash loses the rest and what waits for it); a drawn key waits for the record of its lease's confirmation only.
 
 The network is a set that never forgets; segments come at most once. To keep the graph small, one hello is sent for each sender,
-epoch, pair of incarnations and flag, one report a session, and a write waits behind at most one other. seq is the oracle's count of
-B's records, hseq how many of them A knows of: B is restored only to images older than the last message that A noted.
+epoch, pair of incarnations and flag, one report a session, and a write waits behind at most one other. B's records raise its
+version, and count for the oracle (seq), once it heard A since its start; hearing A raises once. hseq is how many of them A knows of: B
+is restored only to images older than the last message that A noted.
 """
 from collections import namedtuple
 from engine import explore, show
@@ -19,11 +20,11 @@ AD = namedtuple("AD", "keys top nxt held mark vseen hseq")
 BD = namedtuple("BD", "keys top mark atop held open ver seq")
 # Memory. flight: sent, not acknowledged; pend: (number, x); usable: (x, writes to wait for).
 AM = namedtuple("AM", "inc peer want ready heard opening ask flight pend num usable")
-BM = namedtuple("BM", "inc peer num answer old")
+BM = namedtuple("BM", "inc peer num answer")
 # aq, bq: records not durable yet, oldest first; out: (end, how many of them to wait for, message). ad, bd are in memory.
 S = namedtuple("S", "ad bd am bm adisk bdisk aq bq out net segs aimg bimg master slave made heard crashes rest fresh")
 DOWN_A = AM(0, 0, False, False, False, False, False, E, None, 0, E)
-DOWN_B = BM(0, 0, 0, None, E)
+DOWN_B = BM(0, 0, 0, None)
 QUEUE_MAX = 2
 
 
@@ -252,7 +253,8 @@ class Sessions:
         return s._replace(bm=s.bm._replace(**kw))
 
     def record(self, s, **kw):
-        return self.write(s, "B", s.bd._replace(ver=s.bd.ver + 1, seq=s.bd.seq + 1, **kw))
+        up = s.bm.peer != 0
+        return self.write(s, "B", s.bd._replace(ver=s.bd.ver + up, seq=s.bd.seq + up, **kw))
 
     def b_hello(self, s, epoch, echo):
         bd, peer = s.bd, s.bm.peer
@@ -266,7 +268,7 @@ class Sessions:
             accepted = epoch[0] > bd.top
             if accepted:
                 at = (epoch[0], 0)
-                keep = frozenset(x for x in bd.open - bm.old if x[0] + 1 >= epoch[0])
+                keep = frozenset(x for x in bd.open if x[0] + 1 >= epoch[0])
                 s = self.record(s, keys=(bd.keys + (epoch,))[-2:], top=epoch[0], mark=at, atop=at, held=E, open=keep)
             return self.emit(s, "B", ("opened", "B", epoch, ainc, bm.inc, accepted, s.bd.top, s.bd.ver, s.bd.seq))
         if kind == "hello":
@@ -304,13 +306,14 @@ class Sessions:
         if echo != bm.inc:
             return self.b_hello(s, epoch, ainc)
         if vseen > bd.ver:  # An old image: all is burnt, the session ends by new random bits.
-            s = s._replace(bd=bd._replace(ver=vseen), bm=DOWN_B._replace(inc=s.fresh[1]), fresh=(s.fresh[0], s.fresh[1] + 1))
+            s = s._replace(bd=bd._replace(ver=vseen + 1), bm=DOWN_B._replace(inc=s.fresh[1]), fresh=(s.fresh[0], s.fresh[1] + 1))
             s = self.record(s, keys=(), held=E, open=E, mark=max(bd.mark, mark), top=max(bd.top, epoch[0]))
             return self.emit(s, "B", ("lack", "B", s.bd.top, ainc))
-        news = bm.peer != ainc or bd.mark < mark
+        news, first = bm.peer != ainc or bd.mark < mark, not bm.peer
         if bm.peer != ainc:
             s = self.b(s, peer=ainc, num=0, answer=None)
-        s = self.b(s, old=E)
+        if first and bd.mark >= mark:
+            s = self.record(s)
         if bd.mark < mark:
             s = self.record(s, mark=mark, held=frozenset(x for x in bd.held if x[:2] >= mark))
         return self.b_hello(s, epoch, ainc) if news or not self.news_only else s
@@ -349,7 +352,7 @@ class Sessions:
         return s._replace(am=DOWN_A._replace(inc=s.fresh[0], want=not keys, ask=keys), fresh=(s.fresh[0] + 1, s.fresh[1]))
 
     def start_b(self, s):
-        return s._replace(bm=DOWN_B._replace(inc=s.fresh[1], old=s.bd.open), fresh=(s.fresh[0], s.fresh[1] + 1))
+        return s._replace(bm=DOWN_B._replace(inc=s.fresh[1]), fresh=(s.fresh[0], s.fresh[1] + 1))
 
     def crash(self, s, e):
         s = s._replace(out=frozenset(x for x in s.out if x[0] != e))

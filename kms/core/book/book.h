@@ -33,7 +33,8 @@ class GrowingMark {
 };
 
 // How far one end is, and how far it knows the other to be. Both only grow. An end whose peer
-// remembers a higher version of it than it does was restored from an old image.
+// remembers a higher version of it than it does was restored from an old image; it raises its own
+// only once it heard the peer in this start, or its own records would hide that.
 class BookVersions {
  public:
   BookVersions() = default;
@@ -51,35 +52,12 @@ class BookVersions {
   }
   // Given the version of this end that the peer remembers: is this end behind itself?
   bool BehindWhatPeerSaw(uint64_t peer_saw) const { return peer_saw > own_; }
-  // After a rollback: above everything that was ever told to the peer.
-  void JumpAbove(uint64_t peer_saw) { own_ = std::max(own_, peer_saw) + 1; }
+  // After a rollback: with the next Raise, above everything that was ever told to the peer.
+  void JumpTo(uint64_t peer_saw) { own_ = std::max(own_, peer_saw); }
 
  private:
   uint64_t own_ = 0;
   uint64_t seen_ = 0;
-};
-
-// One end's account of one book: its mark and its versions. Pure, not thread-safe.
-template <typename Address>
-class Book {
- public:
-  Book() = default;
-  Book(Address mark, BookVersions versions) : mark_(mark), versions_(versions) {}
-
-  Address mark() const { return mark_.at(); }
-  bool BelowMark(Address address) const { return mark_.Covers(address); }
-  bool RaiseMark(Address to) { return mark_.Raise(to); }
-
-  uint64_t version() const { return versions_.own(); }
-  uint64_t version_seen() const { return versions_.seen(); }
-  uint64_t RaiseVersion() { return versions_.Raise(); }
-  bool HearVersion(uint64_t peers) { return versions_.Hear(peers); }
-  bool BehindWhatPeerSaw(uint64_t peer_saw) const { return versions_.BehindWhatPeerSaw(peer_saw); }
-  void JumpAbove(uint64_t peer_saw) { versions_.JumpAbove(peer_saw); }
-
- private:
-  GrowingMark<Address> mark_;
-  BookVersions versions_;
 };
 
 }  // namespace keyhop

@@ -32,7 +32,6 @@ StreamDestination::StreamDestination(StreamConfig config, StreamId stream, Incar
                      Unit& unit = units_[r.at];
                      unit.length = r.length_bytes;
                      unit.leased = r.leased;
-                     unit.before_start = r.leased;
                      unit.used = std::move(r.used);
                      unit.life_left = r.life_left;
                    },
@@ -69,7 +68,8 @@ uint64_t StreamDestination::unfetched_bytes() const {
 }
 
 WriteSeq StreamDestination::Persist(StreamOutbox& out) {
-  ++version_;
+  // Before the source is heard a raise would hide that this end was further once than it remembers.
+  if (peer_.known()) ++version_;
   last_write_ = out.Write(DestinationRecord{stream_, top_epoch_, mark_, top_, version_});
   return last_write_;
 }
@@ -134,14 +134,10 @@ void StreamDestination::OnOpening(Segment segment, StreamOutbox& out) {
   if (number <= top_epoch_) {
     answer.highest_epoch = top_epoch_;
   } else {
-    // What was leased before this start goes if the source was not heard since: the record of the
-    // opening would hide that this end was restored. Of the rest two epochs are kept.
     for (auto it = units_.begin(); it != units_.end();) {
-      const Unit& unit = it->second;
-      const bool keep = unit.leased && !unit.before_start && it->first.epoch + 1 >= number;
+      const bool keep = it->second.leased && it->first.epoch + 1 >= number;
       it = keep ? std::next(it) : Drop(it, /*burnt=*/true, out);
     }
-    supplies_.DropOld(out);
     out.Write(EpochRecord{stream_, false, number,
                           segment.payload.Slice(kSegmentHeadBytes, kOpeningBodyBytes)});
     AddEpoch(number, segment.payload.Slice(kSegmentHeadBytes, kOpeningBodyBytes));
@@ -247,6 +243,7 @@ void StreamDestination::On(Instant now, const SourceHello& m, StreamOutbox& out)
     out.RollbackFound();
     return;
   }
+  bool changed = !peer_.known();
   if (peer_ != m.source) {
     peer_ = m.source;
     lease_number_ = 0;
@@ -254,16 +251,15 @@ void StreamDestination::On(Instant now, const SourceHello& m, StreamOutbox& out)
     cancelled_.clear();
     supplies_.OnNewSession();
   }
-  for (auto& [at, unit] : units_) unit.before_start = false;
-  supplies_.OnHeard();
   if (mark_ < m.mark) {
     mark_ = m.mark;
+    changed = true;
     for (auto it = units_.begin(); it != units_.end();) {
       const bool drop = !it->second.leased && it->first < mark_;
       it = drop ? Drop(it, /*burnt=*/true, out) : std::next(it);
     }
-    Persist(out);
   }
+  if (changed) Persist(out);
   next_hello_.reset();
   if (!next_report_) next_report_ = now + config_.report_interval;
   // The source wants to know that it was heard; it answers only while it is not.
@@ -331,22 +327,19 @@ void StreamDestination::BurnAll(StreamOutbox& out) {
     out.Write(EpochRecord{stream_, false, number, std::nullopt});
   }
   epochs_.clear();
-  const Incarnation source = peer_;
-  peer_ = {};
+  Persist(out);
+  const Incarnation source = std::exchange(peer_, {});
   own_.random = out.Random();  // Ends the session.
   lease_answer_.reset();
   lease_number_ = 0;
   next_hello_.reset();
   next_report_.reset();
-  Persist(out);
   if (source.known()) {
     out.Send(stream_.source, LacksKey{stream_, top_epoch_, source}, last_write_);
   }
 }
 
 void StreamDestination::BurnOpenLeases(StreamOutbox& out) {
-  // Without a higher version: whether this end was restored shows at the source's next word, by the
-  // version that it remembers.
   for (auto it = units_.begin(); it != units_.end();) {
     it = it->second.leased ? Drop(it, /*burnt=*/true, out) : std::next(it);
   }

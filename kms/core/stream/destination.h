@@ -105,7 +105,6 @@ class StreamDestination {
     SecretBytes body;
     uint32_t length = 0;
     bool leased = false;
-    bool before_start = false;  // Leased before this start, and the source not heard since.
     std::vector<uint8_t> used;
     Duration life_left = {};
     std::optional<Instant> burn_at = {};
@@ -127,7 +126,7 @@ class StreamDestination {
   bool TakeSupply(Instant now, const SupplyNotice& m, StreamOutbox& out);
   void AnswerSupply(uint64_t number, uint64_t epoch, SupplyOutcome outcome, StreamOutbox& out);
   void SayHello(uint64_t epoch, Incarnation echo, StreamOutbox& out);
-  // Ends this call's batch: raises the version and writes the account.
+  // Ends this call's batch: writes the account; raises the version if the source was heard.
   WriteSeq Persist(StreamOutbox& out);
   void WriteState(const StreamAddress& at, const Unit& unit, StreamOutbox& out);
   Units::iterator Drop(Units::iterator it, bool burnt, StreamOutbox& out);

@@ -49,7 +49,7 @@ struct DestinationRecord {
   uint64_t top_epoch = 0;
   StreamAddress mark = {};
   StreamAddress top = {};  // Above all that was ever appended.
-  uint64_t version = 0;    // Raised in the batch of each record of this stream here.
+  uint64_t version = 0;    // Raised in each batch here once the source was heard.
 };
 // Destination, key: stream, address. The bytes of one unit (at most 4,096), written once.
 struct UnitBodyRecord {

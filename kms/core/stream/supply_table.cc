@@ -17,7 +17,6 @@ void SupplyTable::Recover(SupplyRecord record) {
   entry.slaves = std::move(record.slaves);
   entry.fetched = std::move(record.fetched);
   entry.life_left = record.life_left;
-  old_.insert(record.id);
 }
 
 void SupplyTable::Start(Instant now) {
@@ -124,12 +123,7 @@ SupplyTable::Entries::iterator SupplyTable::Drop(Entries::iterator it, StreamOut
   out.Write(SupplyRecord{.stream = stream_, .id = id, .erased = true});
   by_age_.erase({entry.burn_at, id});
   used_up_.erase({entry.burn_at, id});
-  old_.erase(id);
   return entries_.erase(it);
-}
-
-void SupplyTable::DropOld(StreamOutbox& out) {
-  while (!old_.empty()) Drop(entries_.find(*old_.begin()), out);
 }
 
 void SupplyTable::DropAll(StreamOutbox& out) {

@@ -39,9 +39,7 @@ class SupplyTable {
   void Recover(SupplyRecord record);
   // The first tick of a start: lives that were recovered count from here.
   void Start(Instant now);
-  // The source was heard: what stands from before this start is fresh. With a new session no
-  // cancel reaches what older sessions brought.
-  void OnHeard() { old_.clear(); }
+  // With a new session no cancel reaches what older sessions brought.
   void OnNewSession();
 
   // Room for that many keys more, if keys that are used may be forgotten for it.
@@ -59,8 +57,6 @@ class SupplyTable {
   // The key for a slave for which it is ready.
   SecretBytes Take(const KeyId& id, const SaeId& slave, StreamOutbox& out);
 
-  // Drops what came before this start and was not confirmed as fresh since.
-  void DropOld(StreamOutbox& out);
   void DropAll(StreamOutbox& out);
   // Returns whether anything was dropped.
   bool DropExpired(Instant now, StreamOutbox& out);
@@ -91,7 +87,6 @@ class SupplyTable {
   Entries entries_;
   std::set<std::pair<Instant, KeyId>> by_age_;   // All.
   std::set<std::pair<Instant, KeyId>> used_up_;  // Those that all slaves got.
-  std::set<KeyId> old_;
   uint64_t burnt_keys_ = 0;
   uint64_t expired_keys_ = 0;
 };

@@ -87,6 +87,7 @@ void LinkEnd::Impl::OnHello(Instant now, const LinkHello& hello, LinkOutbox& out
     books.HearVersion(hello.version);
     peer_saw = std::max(peer_saw, hello.version_seen);
     rollback = rollback || books.versions().BehindWhatPeerSaw(hello.version_seen);
+    books.OnPeerHeard();
   }
   if (!fresh || !hello.open) SayHello(now, hello.own, out);
 }

@@ -44,7 +44,7 @@ void PadBooks::Commit(LinkOutbox& out) {
   if (!wrote_ && !heard_) return;
   if (wrote_) {
     EraseLeftovers(out);
-    versions_.Raise();
+    if (peer_heard_) versions_.Raise();
   }
   // Hearing a version alone does not raise ours: two ends would raise each other's for ever.
   last_write_ = out.Write(
@@ -56,8 +56,13 @@ void PadBooks::HearVersion(uint64_t peers) {
   if (versions_.Hear(peers)) heard_ = true;
 }
 
+void PadBooks::OnPeerHeard() {
+  wrote_ = wrote_ || !peer_heard_;
+  peer_heard_ = true;
+}
+
 void PadBooks::JumpAbove(uint64_t peer_saw) {
-  versions_.JumpAbove(peer_saw);
+  versions_.JumpTo(peer_saw);
   wrote_ = true;
 }
 

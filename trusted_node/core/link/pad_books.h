@@ -53,9 +53,13 @@ class PadBooks {
   // All marks above all that was ever taken; no stock is left.
   void BurnStock(LinkOutbox& out);
 
-  // Writes the link's record if the step wrote anything or heard a version.
+  // Writes the link's record if the step wrote anything or heard a version. The version is raised
+  // by what was written once the peer was heard in this start.
   void Commit(LinkOutbox& out);
   void HearVersion(uint64_t peers);
+  // A fresh word of the peer came, and BehindWhatPeerSaw was asked. The first in a start raises the
+  // version for all that was written before.
+  void OnPeerHeard();
   // The next Commit raises the version.
   void RaiseVersion() { wrote_ = true; }
   // Raises the version above `peer_saw`, for good with the next Commit.
@@ -100,7 +104,8 @@ class PadBooks {
   std::map<BookId, Entry> books_;
   std::map<uint32_t, uint64_t> finished_;  // Module pair to its highest finished run.
   BookVersions versions_;
-  bool wrote_ = false;  // In this step.
+  bool peer_heard_ = false;  // In this start.
+  bool wrote_ = false;       // In this step.
   bool heard_ = false;
   WriteSeq last_write_ = 0;
   uint64_t stock_bytes_ = 0;

@@ -12,7 +12,7 @@ namespace keyhop {
 // Key: link.
 struct LinkRecord {
   LinkId link;
-  uint64_t version = 0;       // Raised in the batch of each record of this link end.
+  uint64_t version = 0;       // Raised in each batch here once the peer was heard.
   uint64_t version_seen = 0;  // The highest of the peer's.
 };
 // Key: link, book.

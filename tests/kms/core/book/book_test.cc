@@ -5,45 +5,47 @@
 namespace keyhop {
 namespace {
 
-TEST(BookTest, AMarkOnlyGrows) {
-  Book<uint64_t> book(10, BookVersions(3, 4));
-  EXPECT_FALSE(book.RaiseMark(9));
-  EXPECT_FALSE(book.RaiseMark(10));
-  EXPECT_TRUE(book.RaiseMark(12));
-  EXPECT_EQ(book.mark(), 12u);
-  EXPECT_TRUE(book.BelowMark(11));
-  EXPECT_FALSE(book.BelowMark(12));
+TEST(GrowingMarkTest, OnlyGrows) {
+  GrowingMark<uint64_t> mark(10);
+  EXPECT_FALSE(mark.Raise(9));
+  EXPECT_FALSE(mark.Raise(10));
+  EXPECT_TRUE(mark.Raise(12));
+  EXPECT_EQ(mark.at(), 12u);
+  EXPECT_TRUE(mark.Covers(11));
+  EXPECT_FALSE(mark.Covers(12));
 }
 
-TEST(BookTest, AMarkMayBeAnEpochAndAnOffset) {
+TEST(GrowingMarkTest, MayBeAnEpochAndAnOffset) {
   struct Place {
     uint64_t epoch = 0;
     uint64_t offset = 0;
     auto operator<=>(const Place&) const = default;
   };
-  Book<Place> book;
-  EXPECT_TRUE(book.RaiseMark({1, 500}));
-  EXPECT_TRUE(book.RaiseMark({2, 0}));
-  EXPECT_FALSE(book.RaiseMark({1, 900}));
-  EXPECT_TRUE(book.BelowMark({1, 900}));
+  GrowingMark<Place> mark;
+  EXPECT_TRUE(mark.Raise({1, 500}));
+  EXPECT_TRUE(mark.Raise({2, 0}));
+  EXPECT_FALSE(mark.Raise({1, 900}));
+  EXPECT_TRUE(mark.Covers({1, 900}));
 }
 
-TEST(BookTest, KnowsThatItIsBehindWhatItsPeerSaw) {
-  Book<uint64_t> book(0, BookVersions(5, 0));
-  EXPECT_FALSE(book.BehindWhatPeerSaw(5));
-  EXPECT_TRUE(book.BehindWhatPeerSaw(6));
-  book.JumpAbove(6);
-  EXPECT_EQ(book.version(), 7u);
-  EXPECT_FALSE(book.BehindWhatPeerSaw(7));
+TEST(BookVersionsTest, KnowThatTheyAreBehindWhatThePeerSaw) {
+  BookVersions versions(5, 0);
+  EXPECT_FALSE(versions.BehindWhatPeerSaw(5));
+  EXPECT_TRUE(versions.BehindWhatPeerSaw(6));
+  versions.JumpTo(6);
+  EXPECT_EQ(versions.Raise(), 7u);
+  EXPECT_FALSE(versions.BehindWhatPeerSaw(7));
+  versions.JumpTo(3);
+  EXPECT_EQ(versions.Raise(), 8u) << "they only grow";
 }
 
-TEST(BookTest, KeepsTheHighestVersionOfItsPeer) {
-  Book<uint64_t> book;
-  EXPECT_TRUE(book.HearVersion(8));
-  EXPECT_FALSE(book.HearVersion(8));
-  EXPECT_FALSE(book.HearVersion(2));
-  EXPECT_EQ(book.version_seen(), 8u);
-  EXPECT_EQ(book.RaiseVersion(), 1u);
+TEST(BookVersionsTest, KeepTheHighestOfThePeer) {
+  BookVersions versions;
+  EXPECT_TRUE(versions.Hear(8));
+  EXPECT_FALSE(versions.Hear(8));
+  EXPECT_FALSE(versions.Hear(2));
+  EXPECT_EQ(versions.seen(), 8u);
+  EXPECT_EQ(versions.Raise(), 1u);
 }
 
 }  // namespace

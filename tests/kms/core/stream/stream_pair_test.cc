@@ -50,5 +50,15 @@ TEST(StreamPairTest, AnOldImageOfTheDestinationIsFoundAndServesNothingTwice) {
   EXPECT_GT(found, kSeeds / 4);
 }
 
+TEST(StreamPairTest, AnOldImageOfTheDestinationIsFoundThoughAnEpochIsOpenedBeforeTheHello) {
+  int found = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    StreamPairWorld world(seed, {.doubling = 100});
+    ASSERT_EQ(world.RunForgettingOneFetch(), "") << "seed " << seed;
+    found += world.rollbacks();
+  }
+  EXPECT_GT(found, kSeeds / 4);
+}
+
 }  // namespace
 }  // namespace keyhop

@@ -199,6 +199,20 @@ class StreamPairWorld {
     }
     return Run(0);
   }
+  // B forgets nothing but a fetch, of which A heard; the first that it then hears of A is a new
+  // epoch.
+  std::string RunForgettingOneFetch() {
+    for (int i = 0; i < 6000 && drawn_.size() < 8; ++i) Step();
+    for (int j = 0; j < 40; ++j) QuietStep();
+    const size_t fetched = slave_.size();
+    image_b_ = b_.disk.Image();
+    for (int i = 0; i < 100 && slave_.size() == fetched; ++i) FetchOne();
+    for (int j = 0; j < 40; ++j) QuietStep();
+    after_image_ = 20;
+    RestoreDestination();
+    source_->BurnAll(now_, a_);
+    return Run(500);
+  }
 
  protected:
   void QuietStep() {

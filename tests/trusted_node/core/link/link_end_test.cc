@@ -228,6 +228,37 @@ TEST(LinkEndTest, WhatThePeerLacksIsDroppedAtBothEnds) {
   EXPECT_TRUE(got->pad.EqualsConstantTime(pads->pad));
 }
 
+// What the end itself does before its peer is heard may not hide that it was further once; not even
+// in a start between the two.
+TEST(LinkEndTest, AnOldImageShowsThoughMuchIsRecordedBeforeThePeerIsHeard) {
+  LinkPair pair;
+  pair.Give(kBook, 0, 100);
+  pair.Connect();
+  pair.Run(Duration::Seconds(1));
+  const LinkDisk image = pair.low.disk.Clone();
+  pair.low->RaiseVersion(pair.now, pair.low);
+  pair.Run(Duration::Seconds(1));
+  const uint64_t version = pair.low.disk.Link()->version;
+  EXPECT_GT(version, image.Link()->version);
+  pair.low.Crash();
+  pair.low.disk = image.Clone();
+  for (uint64_t start = 0; start < 2; ++start) {
+    pair.low.Start();
+    for (uint64_t i = 0; i < 10; ++i) {
+      const uint64_t block = 100 + 100 * start + 10 * i;
+      pair.Give(kBook, block, block + 10);
+    }
+    for (int i = 0; i < 10; ++i) pair.low->RaiseVersion(pair.now, pair.low);
+    pair.low.Sync();
+    EXPECT_EQ(pair.low.rollbacks, 0);
+    if (start == 0) pair.low.Crash();
+  }
+  pair.Connect();
+  EXPECT_GE(pair.low.rollbacks, 1) << "the peer remembers a later version";
+  pair.Run(Duration::Seconds(1));
+  EXPECT_GT(pair.low.disk.Link()->version, version);
+}
+
 TEST(LinkEndTest, AnOldImageOfTheAllocatorReusesNothing) {
   LinkPair pair;
   pair.Give(kBook, 0, 100);
