@@ -15,6 +15,11 @@ struct StrongString {
   explicit StrongString(std::string v) : value(std::move(v)) {}
   bool empty() const { return value.empty(); }
   friend auto operator<=>(const StrongString&, const StrongString&) = default;
+  // For Abseil's hash tables.
+  template <typename Hash>
+  friend Hash AbslHashValue(Hash hash, const StrongString& name) {
+    return Hash::combine(std::move(hash), name.value);
+  }
 };
 
 }  // namespace keyhop

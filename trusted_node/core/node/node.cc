@@ -412,9 +412,9 @@ void NodeCore::Impl::Finish() {
       }
     }
     std::vector<NodeId> stirred;
-    for (const auto& [machine, node] : std::set<TimerKey>(touched)) {
+    for (const auto& [machine, node] : std::vector<TimerKey>(touched.begin(), touched.end())) {
       if (machine == Machine::kSource) stirred.push_back(node);
-      if (machine == Machine::kBoard) board->OnTick(now, destinations, *this, board_out);
+      if (machine == Machine::kBoard) board->OnTick(now, destinations.ordered(), *this, board_out);
       if (machine == Machine::kLink) {
         ServeQueue(node, links.at(node));
         WakeFirst(links.at(node));
@@ -485,16 +485,12 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
 }
 
 void NodeCore::Impl::Arm(const TimerKey& key, std::optional<Instant> at) {
-  const auto it = armed.find(key);
-  if (it != armed.end()) {
-    if (at == it->second) return;
-    timers.erase({it->second, key});
-    armed.erase(it);
-  }
-  if (at) {
-    timers.insert({*at, key});
-    armed.emplace(key, *at);
-  }
+  Instant* const stands = armed.Find(key);
+  if (stands == nullptr ? !at : at == *stands) return;
+  if (stands != nullptr) timers.erase({*stands, key});
+  if (!at) return armed.Erase(key);
+  timers.insert({*at, key});
+  armed.Put(key, *at);
 }
 
 }  // namespace keyhop

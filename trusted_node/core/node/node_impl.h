@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "kms/base/lookup_map.h"
 #include "kms/core/announce/announcer.h"
 #include "kms/core/announce/board.h"
 #include "kms/core/delivery/delivery.h"
@@ -370,10 +371,10 @@ struct NodeCore::Impl : public DeliveryContext,
   StreamOut stream_out;
   BoardOut board_out;
   std::unique_ptr<Routing> routing;
-  std::map<NodeId, LinkEntry> links;  // By peer.
+  IndexedMap<NodeId, LinkEntry> links;  // By peer.
   std::map<LinkId, NodeId> peer_of;
-  std::map<NodeId, SourceEntry> sources;                              // By destination.
-  std::map<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
+  IndexedMap<NodeId, SourceEntry> sources;                              // By destination.
+  IndexedMap<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
   std::unique_ptr<Board> board;              // Of keys drawn for SAEs here.
   bool anybody_watches = false;              // Some destination said which of its SAEs do.
   std::map<uint64_t, RelayUnderWay> relays;  // By RelayId::number.
@@ -406,7 +407,7 @@ struct NodeCore::Impl : public DeliveryContext,
   std::deque<Segment> segments_to_self;
 
   std::set<std::pair<Instant, TimerKey>> timers;
-  std::map<TimerKey, Instant> armed;
+  LookupMap<TimerKey, Instant> armed;
   Instant adverts_at = {};
 };
 

@@ -14,8 +14,7 @@ SaeDirectory::SaeDirectory(const RoutingConfig& config,
 }
 
 DirectoryRecord SaeDirectory::Put(const SaeId& sae, const NodeId& home, uint32_t number) {
-  const auto [entry, is_new] = entries_.insert_or_assign(sae, SaeEntry{home, number});
-  if (is_new) ++entries_of_home_[home];
+  if (entries_.Put(sae, SaeEntry{home, number})) ++entries_of_home_[home];
   if (home == self_) {
     local_.insert_or_assign(number, sae);
     next_number_ = std::max(next_number_, number + 1);
@@ -32,9 +31,8 @@ bool SaeDirectory::HasRoomFor(const NodeId& home) const {
 std::vector<DirectoryRecord> SaeDirectory::RegisterConfigured(uint64_t& refused) {
   std::vector<DirectoryRecord> records;
   for (const SaeId& sae : configured_) {
-    const auto it = entries_.find(sae);
-    if (it != entries_.end()) {
-      if (it->second.home != self_) ++refused;
+    if (const SaeEntry* entry = entries_.Find(sae)) {
+      if (entry->home != self_) ++refused;
       continue;
     }
     if (next_number_ > kSaeNumberMax || !HasRoomFor(self_)) {
@@ -47,14 +45,14 @@ std::vector<DirectoryRecord> SaeDirectory::RegisterConfigured(uint64_t& refused)
 }
 
 SaeDirectory::Claim SaeDirectory::Take(const NodeId& home, const SaeAdvert& advert) {
-  const auto it = entries_.find(advert.sae);
-  if (it == entries_.end()) {
+  const SaeEntry* const entry = entries_.Find(advert.sae);
+  if (entry == nullptr) {
     if (!HasRoomFor(home)) return Claim::kRefused;
     Put(advert.sae, home, advert.number);
     return Claim::kNew;
   }
-  if (it->second.home != home) return Claim::kRefused;
-  if (it->second.number == advert.number) return Claim::kKnown;
+  if (entry->home != home) return Claim::kRefused;
+  if (entry->number == advert.number) return Claim::kKnown;
   Put(advert.sae, home, advert.number);
   return Claim::kRenumbered;
 }
@@ -64,9 +62,8 @@ std::vector<DirectoryRecord> SaeDirectory::AdoptOwn(const std::vector<SaeAdvert>
   std::set<SaeId> displaced;
   for (const SaeAdvert& advert : adverts) next_number_ = std::max(next_number_, advert.number + 1);
   for (const SaeAdvert& advert : adverts) {
-    const auto known = entries_.find(advert.sae);
-    if (known != entries_.end() && known->second.home != self_) continue;
-    if (known != entries_.end() && known->second.number == advert.number) continue;
+    const SaeEntry* const known = entries_.Find(advert.sae);
+    if (known != nullptr && (known->home != self_ || known->number == advert.number)) continue;
     const auto holder = local_.find(advert.number);
     if (holder != local_.end() && holder->second != advert.sae) displaced.insert(holder->second);
     records.push_back(Put(advert.sae, self_, advert.number));
@@ -76,7 +73,7 @@ std::vector<DirectoryRecord> SaeDirectory::AdoptOwn(const std::vector<SaeAdvert>
     if (next_number_ <= kSaeNumberMax) {
       records.push_back(Put(sae, self_, next_number_));
     } else {
-      entries_.erase(sae);  // No number is left for it: it is not registered any more.
+      entries_.Erase(sae);  // No number is left for it: it is not registered any more.
       --entries_of_home_[self_];
     }
   }
@@ -84,10 +81,10 @@ std::vector<DirectoryRecord> SaeDirectory::AdoptOwn(const std::vector<SaeAdvert>
 }
 
 std::optional<SaeEntry> SaeDirectory::Find(const SaeId& sae) const {
-  const auto it = entries_.find(sae);
-  if (it == entries_.end()) return std::nullopt;
-  if (it->second.home == self_ && !configured_.contains(sae)) return std::nullopt;
-  return it->second;
+  const SaeEntry* const entry = entries_.Find(sae);
+  if (entry == nullptr) return std::nullopt;
+  if (entry->home == self_ && !configured_.contains(sae)) return std::nullopt;
+  return *entry;
 }
 
 std::optional<SaeId> SaeDirectory::FindLocal(uint32_t number) const {
@@ -99,10 +96,8 @@ std::optional<SaeId> SaeDirectory::FindLocal(uint32_t number) const {
 std::vector<SaeAdvert> SaeDirectory::Configured() const {
   std::vector<SaeAdvert> adverts;
   for (const SaeId& sae : configured_) {
-    const auto it = entries_.find(sae);
-    if (it != entries_.end() && it->second.home == self_) {
-      adverts.push_back({sae, it->second.number});
-    }
+    const SaeEntry* const entry = entries_.Find(sae);
+    if (entry != nullptr && entry->home == self_) adverts.push_back({sae, entry->number});
   }
   return adverts;
 }

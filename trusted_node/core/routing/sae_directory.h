@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "kms/base/lookup_map.h"
 #include "trusted_node/core/routing/routing.h"
 
 namespace keyhop {
@@ -54,7 +55,7 @@ class SaeDirectory {
   const NodeId self_;
   const uint32_t saes_max_;
   const std::set<SaeId> configured_;
-  std::map<SaeId, SaeEntry> entries_;
+  LookupMap<SaeId, SaeEntry> entries_;
   std::map<NodeId, uint32_t> entries_of_home_;
   std::map<uint32_t, SaeId> local_;
   uint32_t next_number_ = 1;
