@@ -359,8 +359,9 @@ absl::Status Daemon::Impl::StartHttps() {
   const config::v1::Listeners& at = config.listeners();
   const Duration window = FromProto(config.node().start_retry_window());
   KEYHOP_RETURN_IF_ERROR(At("rest", WaitForPort(at.rest(), window)));
-  auto rest_server = RestServer::Start(
-      HttpsFor("rest", at.rest(), config.tls().sae_ca(), CertificateKind::kSae), *loop);
+  HttpsConfig https = HttpsFor("rest", at.rest(), config.tls().sae_ca(), CertificateKind::kSae);
+  https.threads = RestThreads(config.rest());
+  auto rest_server = RestServer::Start(std::move(https), *loop);
   if (!rest_server.ok()) return At("rest", rest_server.status());
   rest = *std::move(rest_server);
   spdlog::info("rest: listens at {}", at.rest());

@@ -1,6 +1,7 @@
 #include "trusted_node/daemon/https_sites.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,13 @@ SkipPeers SkipPeersOf(const config::v1::Skip& skip) {
 }
 
 }  // namespace
+
+int RestThreads(const config::v1::Rest& rest) {
+  if (rest.threads() > 0) return static_cast<int>(rest.threads());
+  constexpr unsigned kThreadsMax = 8;
+  // 0, where nobody knows how many processors there are.
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kThreadsMax));
+}
 
 HttpsConfig HttpsConfigOf(const config::v1::Config& config, const std::string& address,
                           const std::string& client_ca) {

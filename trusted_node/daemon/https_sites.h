@@ -18,6 +18,9 @@
 
 namespace keyhop {
 
+// How many threads serve SAEs over REST.
+int RestThreads(const config::v1::Rest& rest);
+
 // Certificates and limits of a listener at `address` for clients that `client_ca` vouches for.
 HttpsConfig HttpsConfigOf(const config::v1::Config& config, const std::string& address,
                           const std::string& client_ca);
