@@ -21,16 +21,24 @@ class Connection {
   // Makes `context` end in time.
   void SetDeadline(grpc::ClientContext& context) const;
 
-  // The exit code of a call that ended; says on standard error why it failed.
+  // The exit code of a call that ended; says on standard error why it failed, with the details of a
+  // refusal. With --json a refusal is also on standard output, where the result would be, as the
+  // REST interface writes it.
   int Finish(const grpc::Status& status, const grpc::ClientContext& context) const;
+  // The same on standard error alone: of a call whose results stand on standard output already.
+  int Explain(const grpc::Status& status, const grpc::ClientContext& context) const;
 
  private:
   Connection(std::shared_ptr<grpc::Channel> channel, const Options& options)
-      : channel_(std::move(channel)), node_(options.node), timeout_s_(options.timeout_s) {}
+      : channel_(std::move(channel)),
+        node_(options.node),
+        timeout_s_(options.timeout_s),
+        json_(options.json) {}
 
   std::shared_ptr<grpc::Channel> channel_;
   std::string node_;
   double timeout_s_;
+  bool json_;
 };
 
 }  // namespace keyhop::cli

@@ -64,7 +64,9 @@ void AddConnection(CLI::App& app, Options& o) {
       ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str()
       ->group(group);
-  app.add_flag("--json", o.json, "Print JSON; for keys the key container of ETSI GS QKD 014");
+  app.add_flag(
+      "--json", o.json,
+      "Print JSON; for keys the key container of ETSI GS QKD 014, for a refusal its error");
 }
 
 CLI::App* AddCommand(CLI::App& app, Options& o, Command command, const char* name,

@@ -16,4 +16,12 @@ bool WriteAll(absl::string_view bytes) {
   return true;
 }
 
+std::string Printable(absl::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return out;
+}
+
 }  // namespace keyhop::cli

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "kms/ak/answer_writer.h"
 #include "kms/base/check.h"
+#include "kms/cli/output.h"
 
 namespace keyhop::cli {
 namespace {
@@ -21,15 +22,6 @@ std::string JsonString(absl::string_view text) {
 size_t Width(const std::string& text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-// What a node sends must not steer the terminal.
-std::string Printable(absl::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return out;
 }
 
 std::string Painted(const Cell& cell, bool colours) {

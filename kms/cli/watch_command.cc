@@ -62,7 +62,7 @@ int RunKeyWatch(const Options& options, const Connection& node) {
     reader->Finish();
     return kDone;
   }
-  return node.Finish(reader->Finish(), context);
+  return node.Explain(reader->Finish(), context);
 }
 
 }  // namespace keyhop::cli

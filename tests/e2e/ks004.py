@@ -100,9 +100,10 @@ class Grpc:
 
     def ask(self, *words):
         done = subprocess.run([*self.argv, *words], capture_output=True, text=True, timeout=60)
-        if not done.stdout:
+        answer = json.loads(done.stdout or "{}")
+        if "status" not in answer:  # A refusal of gRPC's, or no connection.
             raise ConnectionError(done.stderr.strip())
-        return json.loads(done.stdout)
+        return answer
 
     def open(self, source, destination, ksid=None, mimetype="", **qos):
         wanted = {**QOS, **qos}

@@ -269,12 +269,11 @@ class Cli:
         done = subprocess.run([*self.argv, *words], capture_output=True, text=True, timeout=60)
         if done.returncode == 0:
             return 200, json.loads(done.stdout)
-        message = {"message": done.stderr.removeprefix("keyhop: refused: ").strip()}
         if done.returncode == 3:
-            return 400, message
+            return 400, json.loads(done.stdout)
         # A node that refuses for now says when to come back; else the connection broke.
         if done.returncode == 4 and "Try again in" in done.stderr:
-            return 503, message
+            return 503, json.loads(done.stdout)
         if done.returncode in (4, 5):
             raise ConnectionError(done.stderr)
         raise Failure(f"{' '.join(words[:2])}: exit {done.returncode}: {done.stderr}")

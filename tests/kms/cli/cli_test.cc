@@ -72,7 +72,9 @@ class FakeAdmin final : public admin::Admin::Service {
   }
   grpc::Status SetLink(grpc::ServerContext*, const admin::SetLinkRequest* request,
                        admin::SetLinkResponse* answer) override {
-    if (request->id() != "ab") return {grpc::StatusCode::NOT_FOUND, "no such link here"};
+    if (request->id() != "ab") {
+      return {grpc::StatusCode::NOT_FOUND, "no such link here: " + request->id()};
+    }
     up_ = request->up();
     answer->mutable_link()->set_id("ab");
     answer->mutable_link()->set_up(up_);
@@ -91,6 +93,8 @@ class FakeAdmin final : public admin::Admin::Service {
   bool up_ = true;
   uint64_t store_key_ = 6;
 };
+
+constexpr char kUnknownKeyId[] = "0f52ae4e-3c1c-4d4b-9a53-6a3b8a3e54d1";
 
 struct Ran {
   int code = -1;
@@ -235,6 +239,46 @@ TEST_F(CliTest, ExitsWith4WhenUnavailableForNow) {
   EXPECT_EQ(As("alice", {"key", "get", "full"}).code, 4);
   EXPECT_EQ(As("alice", {"--timeout", "1", "key", "get", "slow"}).code, 4);
   port_.Release();
+}
+
+TEST_F(CliTest, TellsTheDetailsOfARefusal) {
+  const Ran down = As("alice", {"key", "get", "down", "--number", "2"});
+  EXPECT_EQ(down.code, 4);
+  EXPECT_EQ(down.out, "");
+  EXPECT_EQ(down.err,
+            "keyhop: unavailable for now: not enough key now\n"
+            "  bits_asked: 512\n"
+            "Try again in 1500 ms.\n");
+}
+
+TEST_F(CliTest, WritesARefusalAsRestDoesWithJson) {
+  const Ran down = As("alice", {"--json", "key", "get", "down"});
+  EXPECT_EQ(down.code, 4);
+  EXPECT_EQ(down.out,
+            "{\"message\":\"not enough key now\",\"details\":[{\"bits_asked\":\"256\"}]}\n");
+  EXPECT_THAT(down.err, HasSubstr("  bits_asked: 256\n"));
+  const Ran unknown = As("bob", {"--json", "key", "fetch", "alice", kUnknownKeyId});
+  EXPECT_EQ(unknown.code, 3);
+  EXPECT_EQ(unknown.out, absl::StrCat("{\"message\":\"", kKeysNotFound, "\"}\n"));
+}
+
+TEST_F(CliTest, WritesNothingForAnAnswerThatDidNotComeWithJson) {
+  const Ran late = As("alice", {"--json", "--timeout", "1", "key", "get", "slow"});
+  port_.Release();
+  EXPECT_EQ(late.code, 4);
+  EXPECT_EQ(late.out, "");
+  EXPECT_EQ(As("alice", {"--json", "--timeout", "1", "key", "watch", "--keys", "1"}).out, "");
+  servers_[0]->Shutdown();
+  const Ran nobody = As("alice", {"--json", "key", "get", "bob"});
+  EXPECT_EQ(nobody.code, 5);
+  EXPECT_EQ(nobody.out, "");
+}
+
+TEST_F(CliTest, DoesNotLetARefusalSteerTheTerminal) {
+  const Ran odd = As("operator", {"--json", "link", "down", "\x1b[2J"});
+  EXPECT_EQ(odd.code, 3);
+  EXPECT_THAT(odd.err, HasSubstr("no such link here: ?[2J"));
+  EXPECT_THAT(odd.out, HasSubstr(R"("no such link here: \u001b[2J")"));
 }
 
 TEST_F(CliTest, ExitsWith5WithoutConnection) {
