@@ -65,6 +65,23 @@ lease:
   memory_bytes_max: 5MiB
   burn_open_leases_on_start: true
 relay: {segment_bytes_max: 1KiB, segments_under_way_max: 5, segment_deadline: 6s}
+key_streams:
+  streams_max: 41
+  streams_per_sae_max: 42
+  calls_waiting_max: 43
+  chunk_bytes_default: 44
+  chunk_bytes_max: 45
+  max_bps_max: 46
+  priority_max: 47
+  timeout_default: 48ms
+  timeout_max: 49ms
+  ttl_default: 50s
+  ttl_max: 51s
+  chunks_max: 52
+  ahead_max: 53
+  pending: 54s
+  idle: 55s
+  reservable_percent: 56
 routing: {refresh: 7s, expiry: 8s, min_interval: 90ms, nodes_max: 10, hops_max: 11}
 )";
 
@@ -140,6 +157,23 @@ TEST_F(NodeConfigTest, EveryFieldOfTheCoreHasItsEffect) {
   EXPECT_EQ(node->pool.idle_bytes, 8u * 1024);
   EXPECT_EQ(node->pool.in_use, Duration::Seconds(180));
   EXPECT_TRUE(node->pool.prefill);
+
+  EXPECT_EQ(node->keystream.streams_max, 41u);
+  EXPECT_EQ(node->keystream.streams_per_sae_max, 42u);
+  EXPECT_EQ(node->keystream.calls_waiting_max, 43u);
+  EXPECT_EQ(node->keystream.chunk_bytes_default, 44u);
+  EXPECT_EQ(node->keystream.chunk_bytes_max, 45u);
+  EXPECT_EQ(node->keystream.max_bps_max, 46u);
+  EXPECT_EQ(node->keystream.priority_max, 47u);
+  EXPECT_EQ(node->keystream.timeout_default, Duration::Millis(48));
+  EXPECT_EQ(node->keystream.timeout_max, Duration::Millis(49));
+  EXPECT_EQ(node->keystream.ttl_default, Duration::Seconds(50));
+  EXPECT_EQ(node->keystream.ttl_max, Duration::Seconds(51));
+  EXPECT_EQ(node->keystream.chunks_max, 52u);
+  EXPECT_EQ(node->keystream.ahead_max, 53u);
+  EXPECT_EQ(node->keystream.pending, Duration::Seconds(54));
+  EXPECT_EQ(node->keystream.idle, Duration::Seconds(55));
+  EXPECT_EQ(node->keystream.reservable_percent, 56u);
 
   EXPECT_EQ(node->routing.self, NodeId("node-a"));
   EXPECT_THAT(node->routing.saes, ElementsAre(SaeId("alice"), SaeId("bob")));

@@ -51,6 +51,29 @@ TEST(AdmissionTest, OffersTheMostInsteadOfWhatIsOutOfRange) {
   EXPECT_EQ(text.granted.metadata_mimetype, kMetadataJson);
 }
 
+TEST(AdmissionTest, HoldsToWhatIsConfigured) {
+  const KeystreamConfig config{.chunk_bytes_default = 48,
+                               .chunk_bytes_max = 96,
+                               .max_bps_max = 9000,
+                               .priority_max = 2,
+                               .timeout_default = Duration::Millis(1500),
+                               .timeout_max = Duration::Seconds(4),
+                               .ttl_default = Duration::Seconds(40),
+                               .ttl_max = Duration::Seconds(80)};
+  EXPECT_EQ(Admit({}, config, kPlenty).granted,
+            (KeystreamQos{.chunk_bytes = 48, .max_bps = 9000, .timeout_ms = 1500, .ttl_s = 40}));
+  const KeystreamQos most{
+      .chunk_bytes = 96, .max_bps = 9000, .priority = 2, .timeout_ms = 4000, .ttl_s = 80};
+  EXPECT_TRUE(Admit(most, config, kPlenty).met);
+  EXPECT_EQ(Admit(most, config, kPlenty).granted, most);
+  const KeystreamQos more{
+      .chunk_bytes = 97, .max_bps = 9001, .priority = 3, .timeout_ms = 4001, .ttl_s = 81};
+  EXPECT_EQ(Admit(more, config, kPlenty).granted, most);
+  EXPECT_FALSE(Admit({.chunk_bytes = 97}, config, kPlenty).met);
+  EXPECT_FALSE(Admit({.timeout_ms = 4001}, config, kPlenty).met);
+  EXPECT_FALSE(Admit({.ttl_s = 81}, config, kPlenty).met);
+}
+
 TEST(AdmissionTest, RefusesAMinimumAboveTheMaximum) {
   const Admission got = Admit({.max_bps = 100, .min_bps = 200}, {}, kPlenty);
   EXPECT_FALSE(got.met);

@@ -25,11 +25,12 @@ class NodeKeystreamsTest : public ::testing::Test {
     world_.Run(Duration::Seconds(3));
   }
   // The answer to a call that gets one within five seconds.
-  KeystreamAnswer Await(uint64_t token) {
-    for (int i = 0; i < 500 && !world_.streamed.contains(token); ++i) {
-      world_.Run(Duration::Millis(10));
+  KeystreamAnswer Await(uint64_t token) { return Await(token, world_); }
+  static KeystreamAnswer Await(uint64_t token, NodeWorld& world) {
+    for (int i = 0; i < 500 && !world.streamed.contains(token); ++i) {
+      world.Run(Duration::Millis(10));
     }
-    auto found = world_.streamed.extract(token);
+    auto found = world.streamed.extract(token);
     if (found.empty() || !std::holds_alternative<KeystreamAnswer>(found.mapped())) {
       ADD_FAILURE() << (found.empty() ? "no answer" : std::get<Refusal>(found.mapped()).message);
       return {.status = kNoConnection};
@@ -113,6 +114,29 @@ TEST_F(NodeKeystreamsTest, AMinimumRateIsReservedOfTheLinksOfItsWay) {
   const KeystreamAnswer second = Open("a", "b", qos);
   EXPECT_EQ(second.status, kQosNotMet);
   EXPECT_EQ(second.qos.min_bps, 2000u);
+}
+
+TEST_F(NodeKeystreamsTest, ThePartOfARateThatMayBeReservedIsConfigured) {
+  NodeWorld world({"a", "b"}, [](NodeConfig& config) { config.keystream.reservable_percent = 30; });
+  world.MakePads(512 * 1024);
+  for (const char* node : {"a", "b"}) {
+    for (const auto& [link, levels] : world.Snapshot(node).links) {
+      world.Feed(node, ModuleStatusChanged{link, true, 0, 10'000});
+    }
+  }
+  world.Run(Duration::Seconds(3));
+  KeystreamQos qos = kQos;
+  qos.min_bps = 3001;
+  const auto open = [&] {
+    return Await(
+        world.Stream("a", KeystreamOpen{SaeId("A"), SaeId("A"), SaeId("B"), qos, {}, false}),
+        world);
+  };
+  const KeystreamAnswer offer = open();
+  EXPECT_EQ(offer.status, kQosNotMet);
+  EXPECT_EQ(offer.qos.min_bps, 3000u);
+  qos.min_bps = 3000;
+  EXPECT_EQ(open().status, kPeerNotConnected);
 }
 
 TEST_F(NodeKeystreamsTest, ChunksAreNoKeysOfOtherRequests) {
