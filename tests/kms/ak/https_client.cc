@@ -118,6 +118,14 @@ std::optional<HttpsAnswer> HttpsClient::Ask(absl::string_view method, absl::stri
   return Read(method == "HEAD");
 }
 
+std::string HttpsClient::ReadBytes(size_t size) {
+  while (in_.size() < size && Fill()) {
+  }
+  const std::string out = in_.substr(0, size);
+  in_.erase(0, size);
+  return out;
+}
+
 bool HttpsClient::Ended() { return in_.empty() && !Fill(); }
 
 }  // namespace keyhop

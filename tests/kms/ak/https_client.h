@@ -35,6 +35,8 @@ class HttpsClient {
   void Send(absl::string_view bytes);
   // The next answer; nothing if the connection ended before. `head`: without a body.
   std::optional<HttpsAnswer> Read(bool head = false);
+  // The next `size` bytes, whatever they are; fewer if the connection ended before.
+  std::string ReadBytes(size_t size);
   // Sends METHOD TARGET with Host and Content-Length, and reads the answer.
   std::optional<HttpsAnswer> Ask(absl::string_view method, absl::string_view target,
                                  absl::string_view body = {});
