@@ -104,6 +104,7 @@ void Show(const Options& options, const pb::SetLinkResponse& answer) {
 void Show(const Options& options, const pb::ListPoolsResponse& answer) {
   Table table({{"source", "SOURCE"},
                {"destination", "DESTINATION"},
+               {"paths", "PATHS"},
                {"epoch", "EPOCH"},
                {"at_hand_bytes", "AT HAND"},
                {"target_bytes", "TARGET"},
@@ -111,8 +112,9 @@ void Show(const Options& options, const pb::ListPoolsResponse& answer) {
                {"last_path", "LAST PATH"}});
   for (const pb::Pool& pool : answer.pools()) {
     table.Add({Cell::Text(pool.source_id()), Cell::Text(pool.destination_id()),
-               Cell::Number(pool.epoch()), Cell::Bytes(pool.at_hand_bytes()),
-               Cell::Bytes(pool.target_bytes()), Cell::Real(pool.fill_rate_bytes_per_second(), 0),
+               Cell::Number(pool.paths()), Cell::Number(pool.epoch()),
+               Cell::Bytes(pool.at_hand_bytes()), Cell::Bytes(pool.target_bytes()),
+               Cell::Real(pool.fill_rate_bytes_per_second(), 0),
                Cell::List({pool.last_path().begin(), pool.last_path().end()}, " > ")});
   }
   PrintRows(options, table, "pools");

@@ -4,6 +4,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kms/base/strong_string.h"
@@ -13,6 +14,24 @@ namespace keyhop {
 
 using NodeId = StrongString<struct NodeIdKind>;  // At most 64 bytes.
 using SaeId = StrongString<struct SaeIdKind>;    // At most 300 bytes; any UTF-8.
+
+// How many node-disjoint paths the segments of one stream may be split over.
+inline constexpr uint8_t kPathsMax = 4;
+
+// A pair of nodes as one of them sees it: the other node, and over how many node-disjoint paths
+// each segment is split (StreamId::paths). A node's name alone means the pair whose segments are
+// not split.
+struct PairWith {
+  NodeId node;
+  uint8_t paths = 1;
+  PairWith() = default;
+  PairWith(NodeId other, uint8_t over = 1) : node(std::move(other)), paths(over) {}  // NOLINT
+  friend auto operator<=>(const PairWith&, const PairWith&) = default;
+  template <typename Hash>
+  friend Hash AbslHashValue(Hash hash, const PairWith& pair) {
+    return Hash::combine(std::move(hash), pair.node, pair.paths);
+  }
+};
 
 // One life of one end of a book: a durable counter and 64 random bits (DESIGN §3). counter 0
 // means "not known".

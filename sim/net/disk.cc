@@ -29,7 +29,9 @@ class Key {
     key_.append(bytes, sizeof(bytes));
     return *this;
   }
-  Key& operator<<(const StreamId& s) { return *this << s.source.value << s.destination.value; }
+  Key& operator<<(const StreamId& s) {
+    return *this << s.source.value << s.destination.value << uint64_t{s.paths};
+  }
   Key& operator<<(const StreamAddress& a) { return *this << a.epoch << a.offset; }
   Key& operator<<(const BookId& b) { return *this << uint64_t{b.module_pair} << b.run; }
   std::string str() { return std::move(key_); }

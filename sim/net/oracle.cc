@@ -10,21 +10,13 @@
 #include "kms/core/uuid.h"
 #include "kms/crypto/mac.h"
 #include "sim/net/message_bytes.h"
+#include "sim/net/oracle_words.h"
 #include "trusted_node/core/node/layout.h"
 
 namespace keyhop::sim {
 namespace {
 
-constexpr size_t kWindow = 8;
 constexpr uint64_t kScanOneIn = 8;
-
-uint64_t WindowAt(std::span<const uint8_t> bytes, size_t at) {
-  uint64_t out;
-  std::memcpy(&out, bytes.data() + at, kWindow);
-  return out;
-}
-
-std::string Name(const RelayId& id) { return id.source.value + "#" + std::to_string(id.number); }
 
 // What all hops of one relay say alike.
 bool SameHeader(const RelayFrame& a, const RelayFrame& b) {
@@ -58,7 +50,12 @@ size_t Oracle::HomeOf(const SaeId& sae) const {
 // ---- Messages.
 
 void Oracle::OnSent(Instant now, size_t from, size_t to, const KxMessage& message) {
-  if (!watching_) return;
+  if (!watching_) {
+    // Forge needs the leases, in each run alike.
+    const auto* link_message = std::get_if<LinkMessage>(&message);
+    if (link_message != nullptr && plan_.corrupt) leases_.OnSent(from, *link_message);
+    return;
+  }
   std::visit(Overload{[&](const LinkMessage& m) { OnLink(from, m); },
                       [&](const RelayFrame& m) { OnFrame(now, from, to, m); },
                       [&](const RoutedControl& m) { OnControl(from, m); }, [](const LinkState&) {}},
@@ -88,9 +85,15 @@ void Oracle::OnControl(size_t from, const RoutedControl& control) {
   const auto acknowledge = [&](const StreamId& stream, SegmentKind kind, const StreamAddress& at) {
     const auto it = by_address_.find({stream, kind, at});
     if (it == by_address_.end()) return;
-    Relay& relay = relays_.at(it->second);
+    Relay& relay = *it->second;
     if (relay.acknowledged) return;
     relay.acknowledged = true;
+    if (stream.paths > 1) {
+      Probe("split_segment_delivered");
+      if (splits_.at({stream, kind, at}).forged) {
+        return Violate("G1", "a segment was accepted of which a share was changed");
+      }
+    }
     Probe(relay.first.path.size() > 2 ? "multi_hop_relay_delivered" : "one_hop_relay_delivered");
     if (relay.first.path.size() > 4) Probe("long_relay_delivered");
   };
@@ -186,40 +189,18 @@ void Oracle::OnFirstHop(Instant now, const RelayFrame& frame, std::vector<uint8_
   for (size_t i = 0; i < std::min(payload.size(), frame.ciphertext.size()); ++i) {
     payload[i] ^= frame.ciphertext[i];
   }
-  if (frame.kind == SegmentKind::kOpening) {
-    ++openings_[frame.stream];
-    opened_at_[frame.stream] = now;
+  if (frame.stream.paths > 1) {
+    const SegmentName name{frame.stream, frame.kind, frame.at};
+    if (!splits_.contains(name)) CheckAddresses(now, frame);
+    OnShare(frame, payload);
+  } else {
+    CheckAddresses(now, frame);
   }
-  if (frame.kind == SegmentKind::kBody &&
-      !restored_.contains(*plan_.FindNode(frame.stream.source))) {
-    // Offsets never return (DESIGN §4). An old image of the source forgets what was never
-    // appended; it starts above all that was.
-    auto& ranges = sent_ranges_[{frame.stream, frame.at.epoch}];
-    const uint64_t begin = frame.at.offset;
-    const uint64_t end = begin + frame.body_bytes;
-    const auto next = ranges.lower_bound(begin);
-    if ((next != ranges.end() && next->first < end) ||
-        (next != ranges.begin() && std::prev(next)->second > begin)) {
-      return Violate("G2", "stream offset " + std::to_string(begin) + " of epoch " +
-                               std::to_string(frame.at.epoch) + " is sent twice");
-    }
-    ranges.emplace(begin, end);
-  }
-  LearnSecret(std::span<const uint8_t>(payload).first(kSegmentHeadBytes));
+  if (violation_) return;
   Relay& relay = relays_[frame.relay];
   relay.first = frame;
   relay.payload = std::move(payload);
-  by_address_[{frame.stream, frame.kind, frame.at}] = frame.relay;
-  if (frame.kind != SegmentKind::kBody) return;
-  const uint32_t number = static_cast<uint32_t>(bodies_.size());
-  bodies_.push_back(&relay);
-  for (size_t i = kSegmentHeadBytes; i + kWindow <= relay.payload.size(); i += kWindow) {
-    const auto [it, fresh] = body_windows_.emplace(WindowAt(relay.payload, i), number);
-    if (!fresh) {
-      return Violate("G2", "segment " + Name(frame.relay) + " repeats bytes of segment " +
-                               Name(bodies_[it->second]->first.relay));
-    }
-  }
+  if (frame.stream.paths == 1) EnterSegment(relay);
 }
 
 void Oracle::OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<uint8_t>& pad) {
@@ -253,23 +234,19 @@ void Oracle::OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<
 
 void Oracle::CheckTag(size_t link, size_t from, const RelayFrame& frame,
                       const std::vector<uint8_t>& s, const std::vector<uint8_t>& payload) {
-  const LinkPlan& plan = plan_.links[link];
   LeaseWatch::Lease* lease = leases_.Find(link, from, frame);
   if (lease == nullptr) {
     return Violate("G3", "frame " + Name(frame.relay) + " uses a lease that nobody asked for");
   }
   const std::optional<uint64_t> r_block = lease->RBlock();
-  std::vector<uint8_t> r;
-  const End end = plan.a == from ? End::kFirst : End::kSecond;
-  if (!r_block || !truth_.Append(link, {0, lease->book, *r_block, 0, 16}, end, r)) {
-    return Violate("G6", "frame " + Name(frame.relay) + " uses an empty lease");
-  }
+  const std::optional<std::vector<uint8_t>> r = ROf(link, from, *lease);
+  if (!r) return Violate("G6", "frame " + Name(frame.relay) + " uses an empty lease");
   if (!lease->r_marked) {
     lease->r_marked = true;
     MarkUsed(link, lease->book, *r_block, 0, 16, "r");
   }
   const ByteWriter layout = LayoutOf(frame);
-  if (OneTimeTag(r, s, layout.bytes(), payload) != frame.tag) {
+  if (OneTimeTag(*r, s, layout.bytes(), payload) != frame.tag) {
     Violate("G6", "frame " + Name(frame.relay) + " leaves hop " + std::to_string(frame.hop) +
                       " with a wrong tag");
   }
@@ -367,7 +344,7 @@ void Oracle::OnDrawn(Instant now, const DrawRequest& request, const KeyContainer
     key.additional = {request.additional_slaves.begin(), request.additional_slaves.end()};
     for (const SaeId& sae : key.additional) key.additional_starts[sae] = starts_[HomeOf(sae)];
     if (!key.additional.empty()) Probe("multicast_delivered");
-    key.stream = {plan_.nodes[source], plan_.nodes[destination]};
+    key.stream = {plan_.nodes[source], plan_.nodes[destination], PathsAskedFor(request)};
     key.bytes.assign(bytes.begin(), bytes.end());
     key.at = now;
     key.asked = asked.value_or(now);
@@ -426,7 +403,9 @@ bool Oracle::MustBeThere(Instant now, const DrawnKey& key, const SaeId& slave) {
     return now - key.at < plan_.stream.fetch_life && openings_[key.stream] == key.openings;
   }
   // It waited for notices, or for the disk to hold its answer.
-  const auto opened = opened_at_.find({key.stream.source, plan_.nodes[HomeOf(slave)]});
+  StreamId stream = key.stream;
+  stream.destination = plan_.nodes[HomeOf(slave)];
+  const auto opened = opened_at_.find(stream);
   return now - key.asked < plan_.stream.fetch_life &&
          (opened == opened_at_.end() || opened->second < key.asked);
 }
@@ -467,8 +446,12 @@ void Oracle::OnImageRestored(size_t node, bool known) {
 void Oracle::CheckBurn() {
   if (!watching_) return;
   uint64_t lost = 0;
-  for (const auto& [id, relay] : relays_) lost += relay.acknowledged ? 0 : 1;
-  const uint64_t streams = plan_.nodes.size() * (plan_.nodes.size() - 1);
+  for (const auto& [id, relay] : relays_) {
+    lost += relay.acknowledged || relay.first.stream.paths > 1 ? 0 : 1;
+  }
+  for (const auto& [name, split] : splits_) lost += split.whole.acknowledged ? 0 : 1;
+  uint64_t streams = plan_.nodes.size() * (plan_.nodes.size() - 1);
+  for (const DemandPlan& demand : plan_.demands) streams += demand.paths > 1 ? 1 : 0;
   const uint64_t allowed =
       64 + burn_allowed_ + incidents_ * streams * (plan_.stream.segments_in_flight_max + 1);
   if (lost > allowed) {

@@ -25,6 +25,9 @@
 
 namespace keyhop::sim {
 
+// What the draw asks for by keyhop_paths_min; 1: nothing.
+uint8_t PathsAskedFor(const DrawRequest& request);
+
 struct Violation {
   std::string invariant;  // "G1" to "G7" (DESIGN §2).
   std::string text;
@@ -52,6 +55,9 @@ class Oracle {
 
   // A node let `message` out towards a neighbour (whatever the network then does to it).
   void OnSent(Instant now, size_t from, size_t to, const KxMessage& message);
+  // A corrupt node changes this frame of a share, which it passes on, and knows how to make the tag
+  // fit. What it did must not be accepted at the segment's destination.
+  void Forge(size_t from, size_t to, RelayFrame& frame, uint64_t random);
   // An SAE asks for keys, with an idempotency key.
   void OnAsked(Instant now, const SaeId& caller, const std::string& key) {
     retries_.OnAsked(now, HomeOf(caller), caller, key);
@@ -126,6 +132,14 @@ class Oracle {
   void OnFrame(Instant now, size_t from, size_t to, const RelayFrame& frame);
   void OnControl(size_t from, const RoutedControl& control);
   void OnFirstHop(Instant now, const RelayFrame& frame, std::vector<uint8_t> payload);
+  // oracle_segments.cc
+  void OnShare(const RelayFrame& frame, const std::vector<uint8_t>& payload);
+  // A segment, whole, leaves its source: its addresses (G2) and its bytes.
+  void CheckAddresses(Instant now, const RelayFrame& frame);
+  void EnterSegment(Relay& segment);
+  bool PadsOf(size_t link, size_t from, const RelayFrame& frame, std::vector<uint8_t>& bytes) const;
+  std::optional<std::vector<uint8_t>> ROf(size_t link, size_t from,
+                                          const LeaseWatch::Lease& lease) const;
   void OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<uint8_t>& pad);
   void CheckEntry(const SaeId& slave, Heard& heard, const WatchEntry& entry);
   void CheckTag(size_t link, size_t from, const RelayFrame& frame, const std::vector<uint8_t>& s,
@@ -154,7 +168,16 @@ class Oracle {
   std::map<std::tuple<StreamId, uint64_t>, std::map<uint64_t, uint64_t>> sent_ranges_;
   std::map<StreamId, uint64_t> openings_;
   std::map<StreamId, Instant> opened_at_;  // The last time.
-  std::map<std::tuple<StreamId, SegmentKind, StreamAddress>, RelayId> by_address_;
+  using SegmentName = std::tuple<StreamId, SegmentKind, StreamAddress>;
+  std::map<SegmentName, Relay*> by_address_;
+  // Segments that are split: their shares so far.
+  struct Split {
+    Relay whole;  // The payload is the XOR of the shares.
+    uint32_t have = 0;
+    std::set<NodeId> between;  // Who saw any of them.
+    bool forged = false;
+  };
+  std::map<SegmentName, Split> splits_;
   std::map<KeyId, DrawnKey> keys_;
   // Of delivered keys, every 4 bytes, and of payload bodies, every 8: which one of the lists.
   absl::flat_hash_map<Window, uint32_t> key_windows_;

@@ -5,6 +5,9 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "trusted_node/core/routing/disjoint_paths.h"
 
 namespace keyhop::sim {
 namespace {
@@ -83,6 +86,17 @@ void DrawLimits(Prng& prng, Plan& plan) {
   DeliveryConfig& d = plan.delivery;
   d.failed_fetches_burst = Pick<uint32_t>(prng, {20, 100});
   d.retry_after = Duration::Millis(prng.Between(200, 3000));
+}
+
+// From numbers of its own, so that nothing else of a seed moves.
+void DrawPaths(uint64_t seed, Plan& plan) {
+  Prng prng(Prng::Mix(seed, 5));
+  for (DemandPlan& demand : plan.demands) {
+    const uint8_t paths = prng.Chance(700) ? 2 : 3;
+    const bool there = plan.HasDisjointPaths(demand.master, demand.slave, paths);
+    if (prng.Chance(there ? 600 : 100)) demand.paths = paths;
+  }
+  if (prng.Chance(500)) plan.corrupt = prng.Below(plan.nodes.size());
 }
 
 // From numbers of its own, so that nothing else of a seed moves.
@@ -174,6 +188,7 @@ Plan Plan::Draw(uint64_t seed) {
   plan.delay_max = Duration::Millis(Pick<int64_t>(prng, {2, 20, 200}));
   plan.disk_max = Duration::Millis(Pick<int64_t>(prng, {1, 10, 100}));
   DrawMulticasts(seed, plan);
+  DrawPaths(seed, plan);
   plan.fault_time = Duration::Seconds(600);
   plan.heal_time_max = Duration::Seconds(300);
   return plan;
@@ -235,6 +250,20 @@ NodeConfig Plan::ConfigOf(size_t node) const {
     config.links.push_back(std::move(setup));
   }
   return config;
+}
+
+bool Plan::HasDisjointPaths(size_t master, size_t slave, uint8_t paths) const {
+  std::vector<DisjointEdge> edges;
+  for (const LinkPlan& link : links) {
+    const auto a = static_cast<uint32_t>(link.a);
+    const auto b = static_cast<uint32_t>(link.b);
+    edges.push_back({a, b, 1});
+    edges.push_back({b, a, 1});
+  }
+  return !FindDisjointPaths(edges, std::vector<char>(nodes.size(), 0),
+                            static_cast<uint32_t>(saes[master].node),
+                            static_cast<uint32_t>(saes[slave].node), paths)
+              .empty();
 }
 
 }  // namespace keyhop::sim

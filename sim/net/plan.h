@@ -32,6 +32,7 @@ struct DemandPlan {
   Duration interval;
   bool any_size = false;
   std::vector<size_t> additional = {};  // Slaves that some of its draws name besides.
+  uint8_t paths = 1;                    // What some of its draws ask for (keyhop_paths_min).
 };
 
 // Everything that a seed decides before the first event.
@@ -51,6 +52,11 @@ struct Plan {
   Duration heal_time_max;
   // After the faults some pairs must get keys with additional slaves.
   bool heals_multicasts = true;
+  // A node that changes what it passes on of segments which are split over several paths, with tags
+  // that fit.
+  std::optional<size_t> corrupt = {};
+  // Whether the network, whole, has so many node-disjoint paths between the homes of two SAEs.
+  bool HasDisjointPaths(size_t master, size_t slave, uint8_t paths) const;
 
   // Common to all nodes.
   StreamConfig stream;

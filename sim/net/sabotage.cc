@@ -53,6 +53,8 @@ constexpr std::array<BugInfo, kBugCount> kBugs = {{
     {"answer_before_record", "the gate lets keys go before their writes are durable"},
     {"idempotency_key_dropped", "the front end loses the idempotency keys of some requests"},
     {"chunk_misfiled", "the store puts key_IDs of a key stream's chunks under other indices"},
+    {"paths_not_asked", "the front end loses over how many paths a draw wants its keys"},
+    {"shares_meet", "a second share of a segment takes a node that saw the first one"},
 }};
 
 }  // namespace
@@ -152,6 +154,7 @@ void Saboteur::OnCrash(size_t node) { held_back_.erase(node); }
 
 void Saboteur::OnDraw(DrawRequest& request) {
   if (Is(Bug::kIdempotencyKeyDropped) && ++count_ % 3 == 0) request.idempotency_key.reset();
+  if (Is(Bug::kPathsNotAsked)) request.extension_mandatory.clear();
 }
 
 void Saboteur::OnFetch(FetchRequest& request) {
@@ -245,6 +248,23 @@ void Saboteur::ChangePayload(size_t link, size_t from, RelayFrame& frame) {
   Seal(link, from, frame, payload);
 }
 
+void Saboteur::LeadAstray(size_t link, size_t from, RelayFrame& share) {
+  if (share.hop != 0 || share.stream.paths < 2) return;
+  if (share.share == 0) {
+    first_share_[from] = share;
+    return;
+  }
+  const auto first = first_share_.find(from);
+  if (first == first_share_.end() || first->second.path.size() < 3 ||
+      first->second.stream != share.stream || first->second.at != share.at) {
+    return;
+  }
+  const std::vector<uint8_t> payload = PayloadOf(link, from, share);
+  if (payload.empty()) return;
+  share.path.insert(share.path.end() - 1, first->second.path[1]);
+  Seal(link, from, share, payload);
+}
+
 void Saboteur::SignLink(size_t link, LinkMessage& message) const {
   SetMac(HmacSha256(plan_.LinkKey(link), LayoutOf(message).bytes()), message);
 }
@@ -289,6 +309,7 @@ bool Saboteur::OnOutgoing(size_t from, size_t to, KxMessage& message,
     }
   }
   if (auto* frame = std::get_if<RelayFrame>(&message)) {
+    if (Is(Bug::kSharesMeet)) LeadAstray(link, from, *frame);
     if (Is(Bug::kFrameSentAgain) && ++count_ % 64 == 0) again.push_back(message);
     if (Is(Bug::kCiphertextClear) && frame->hop > 0 && ++count_ % 16 == 0) {
       frame->ciphertext = PayloadOf(link, from, *frame);

@@ -56,6 +56,8 @@ enum class Bug : uint8_t {
   kAnswerBeforeRecord,
   kIdempotencyKeyDropped,
   kChunkMisfiled,
+  kPathsNotAsked,
+  kSharesMeet,
   kCount,
 };
 struct BugInfo {
@@ -97,6 +99,7 @@ class Saboteur {
   std::vector<uint8_t> PayloadOf(size_t link, size_t from, const RelayFrame& frame) const;
   bool Seal(size_t link, size_t from, RelayFrame& frame, const std::vector<uint8_t>& payload);
   void ChangePayload(size_t link, size_t from, RelayFrame& frame);
+  void LeadAstray(size_t link, size_t from, RelayFrame& share);
   void SignLink(size_t link, LinkMessage& message) const;
   void SignControl(size_t link, RoutedControl& control) const;
   void TagByPads(size_t link, size_t from, LinkLeaseRequest& request) const;
@@ -115,6 +118,7 @@ class Saboteur {
   std::map<KeyId, SaeId> slave_of_;
   std::optional<KeyContainer> last_answer_;
   std::map<size_t, std::vector<uint8_t>> last_payload_;
+  std::map<size_t, RelayFrame> first_share_;  // The last that the node sent.
   std::vector<uint8_t> last_key_;
   std::map<std::pair<size_t, size_t>, uint64_t> newest_lease_;  // Of frames, by sender, receiver.
 };

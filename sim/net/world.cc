@@ -36,6 +36,7 @@ World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std
       trace_(std::move(trace)),
       prng_(Prng::Mix(seed, 2)),
       retry_prng_(Prng::Mix(seed, 3)),
+      split_prng_(Prng::Mix(seed, 6)),
       stream_prng_(Prng::Mix(seed, 4)) {
   hosts_.resize(plan_.nodes.size());
   links_.resize(plan_.links.size());

@@ -154,6 +154,7 @@ class World {
     size_t master = 0;
     size_t slave = 0;
     std::optional<size_t> additional = {};
+    uint8_t paths = 1;
     bool done = false;
     std::string state = "not drawn";
   };
@@ -216,6 +217,7 @@ class World {
   void AfterDraw(const DrawRequest& draw, const KeyContainer& keys);
   // An idempotency key for a request of `sae`, for some of them; others use the same ones.
   std::optional<std::string> MaybeKeyed(const SaeId& sae);
+  static void AskForPaths(DrawRequest& draw, uint8_t paths);
   // `asked_first`: when this request was asked for the first time.
   void FetchKeys(FetchRequest request, int tries, bool in_doubt, Instant asked_first);
   void FetchAgain(const KnownKey& key, int tries);
@@ -251,6 +253,7 @@ class World {
   std::function<void(const std::string&)> trace_;
   Prng prng_;
   Prng retry_prng_;   // Of clients with idempotency keys: by the seed alone, too.
+  Prng split_prng_;   // Of draws over several paths and of a corrupt node: likewise.
   Prng stream_prng_;  // Of key streams.
   KeystreamWatch keystream_watch_;
   std::vector<KeystreamDemand> keystreams_;

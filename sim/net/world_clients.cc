@@ -2,6 +2,7 @@
 #include <utility>
 #include <variant>
 
+#include "kms/core/delivery/extensions.h"
 #include "sim/net/world.h"
 
 namespace keyhop::sim {
@@ -77,12 +78,21 @@ void World::DemandTick(size_t index) {
   if (!demand.additional.empty() && prng_.Chance(500)) {
     for (const size_t i : demand.additional) draw.additional_slaves.push_back(plan_.saes[i].id);
   }
+  if (demand.paths > 1 && split_prng_.Chance(600)) {
+    AskForPaths(draw, demand.paths);
+  }
   draw.idempotency_key = MaybeKeyed(master);
   // Who may repeat a request does so for longer.
   const int tries = draw.idempotency_key ? kTriesMax : kTriesMax / 4;
   if (draw.idempotency_key && retry_prng_.Chance(100))
     DrawFor(demand, draw, 0, now_);  // Two at once.
   DrawFor(demand, std::move(draw), tries, now_);
+}
+
+void World::AskForPaths(DrawRequest& draw, uint8_t paths) {
+  ExtensionParameter& asked = draw.extension_mandatory.emplace_back();
+  asked.name = kPathsExtension;
+  asked.number = paths;
 }
 
 std::optional<std::string> World::MaybeKeyed(const SaeId& sae) {
@@ -289,6 +299,7 @@ void World::HealDraw(size_t index) {
   Request request;
   request.draw = DrawRequest{.caller = master.id, .slave = slave.id};
   if (pair.additional) request.draw->additional_slaves = {plan_.saes[*pair.additional].id};
+  if (pair.paths > 1) AskForPaths(*request.draw, pair.paths);
   request.lost = [again] { again("the master's node is down"); };
   request.done = [this, index, again, master, slave](Outcome<KeyContainer> outcome) {
     if (const auto* refusal = std::get_if<Refusal>(&outcome)) {

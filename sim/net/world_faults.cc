@@ -112,6 +112,13 @@ void World::StopFaults() {
       At(Duration::Millis(prng_.Between(10, 5000)), [this, index] { HealDraw(index); });
     }
   }
+  for (const DemandPlan& demand : plan_.demands) {
+    if (!plan_.HasDisjointPaths(demand.master, demand.slave, demand.paths)) continue;
+    if (demand.paths == 1) continue;
+    heal_.push_back({.master = demand.master, .slave = demand.slave, .paths = demand.paths});
+    const size_t index = heal_.size() - 1;
+    At(Duration::Millis(split_prng_.Between(10, 5000)), [this, index] { HealDraw(index); });
+  }
 }
 
 }  // namespace keyhop::sim

@@ -18,6 +18,10 @@ void World::Send(size_t from, const NodeId& peer, KxMessage message) {
   std::vector<KxMessage> again;
   const bool leaves = saboteur_.OnOutgoing(from, *to, message, again);
   oracle_.OnSent(now_, from, *to, message);
+  if (auto* frame = std::get_if<RelayFrame>(&message);
+      frame != nullptr && from == plan_.corrupt && faults_on_ && split_prng_.Chance(300)) {
+    oracle_.Forge(from, *to, *frame, split_prng_.Next());
+  }
   for (KxMessage& answer : saboteur_.Answers(from, *to, message)) {
     Deliver(*to, from, std::move(answer), Duration::Millis(1), false);
   }

@@ -3,7 +3,7 @@ import signal
 import time
 
 import world
-from rows import NOT_FOUND, Fault, edit, flip_fetched, row, sends, status_is, without
+from rows import NOT_FOUND, UNMET, Fault, edit, flip_fetched, row, sends, status_is, without
 
 ADDITIONAL = ["sae-2", "sae-6"]
 
@@ -149,6 +149,19 @@ def _(kme):
         world.expect(got.status == 503 and int(got.headers["retry-after"]) >= 1, f"{got.status}")
         world.expect(0.6 < time.monotonic() - started < 5, f"{time.monotonic() - started:.1f} s")
         world.expect(stored(kme, "sae-3", "sae-5") == before, "keys are gone")
+
+
+@row("6.2", "extensions: keyhop_paths_min: a key over two paths is the same at both ends, over more "
+     "than there are it is refused", Fault(answer=flip_fetched))
+def _(kme):
+    over = lambda paths, ms: [{"keyhop_paths_min": paths}, {"keyhop_deadline_ms": ms}]
+    got = kme.draw(slave="sae-4", sae="sae-1", extension_mandatory=over(2, 20000))
+    world.expect(got.status == 200, f"{got.status} {got.body[:200]}")
+    drawn = kme.container(got)
+    fetched = kme.container(kme.fetch(list(drawn), "sae-4", "sae-1"))
+    world.expect(fetched == drawn, "the keys differ")
+    got = kme.draw(slave="sae-4", sae="sae-1", extension_mandatory=over(4, 0))
+    world.expect(got.status == 400 and got.json()["message"] == UNMET, f"{got.status} {got.body[:200]}")
 
 
 @row("clients", "just after a restart, before the two KMs have spoken: 503, Retry-After, and the key "

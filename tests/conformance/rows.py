@@ -156,7 +156,7 @@ for what, body in [
     refused("T9", f"limits: {what}", "POST", ENC, body)
 refused("6.2", "extensions: mandatory unknown", "POST", ENC,
         {"extension_mandatory": [{"abc_route_type": "direct"}]}, message=UNSUPPORTED)
-for name in ("keyhop_route_type", "keyhop_paths_min", "keyhop_excluded_nodes", "keyhop_age_max"):
+for name in ("keyhop_route_type", "keyhop_excluded_nodes", "keyhop_age_max"):
     refused("6.2", f"extensions: mandatory unmeetable: {name}", "POST", ENC,
             {"extension_mandatory": [{name: 1}]}, message=UNMET)
 for what, ids in [("empty list", []), ("duplicate", ["sae-6", "sae-6"]), ("blank", [" "]),

@@ -114,6 +114,7 @@ class AdminCalls {
       admin::v1::Pool& pool = *response->add_pools();
       pool.set_source_id(levels.stream.source.value);
       pool.set_destination_id(levels.stream.destination.value);
+      pool.set_paths(levels.stream.paths);
       pool.set_epoch(levels.epoch);
       pool.set_at_hand_bytes(levels.open_bytes);
       pool.set_target_bytes(levels.target_bytes);

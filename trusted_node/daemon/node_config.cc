@@ -40,6 +40,10 @@ DeliveryConfig DeliveryOf(const config::v1::Delivery& delivery) {
   out.idempotency_bytes_max = delivery.idempotency_bytes_max();
   out.draw_wait = FromProto(delivery.request_deadline());
   out.deadline_max = FromProto(delivery.deadline_max());
+  out.paths_min = static_cast<uint8_t>(delivery.paths_min());
+  for (const config::v1::PathsWith& with : delivery.paths_min_with()) {
+    out.paths_min_with[NodeId(with.node())] = static_cast<uint8_t>(with.paths_min());
+  }
   out.refuse_unhandled_optional = delivery.refuse_unhandled_optional();
   out.fetch_life = FromProto(delivery.fetch_life());
   // The other half is left to those that can be answered.

@@ -156,23 +156,25 @@ std::string MetricsText(const NodeSnapshot& snapshot, const BuildInfo& build, si
   double open = 0;
   double stock = 0;
   size_t shown = 0;
-  const auto pool = [&](const std::string& destination, double open_bytes, double stock_bytes) {
+  const auto pool = [&](const std::string& destination, const std::string& paths, double open_bytes,
+                        double stock_bytes) {
     page.Gauge("keyhop_pool_bytes", "Key bytes of a pair stream that this node draws from.",
-               {{"destination", destination}, {"state", "leased"}}, open_bytes);
+               {{"destination", destination}, {"paths", paths}, {"state", "leased"}}, open_bytes);
     page.Gauge("keyhop_pool_bytes", "Key bytes of a pair stream that this node draws from.",
-               {{"destination", destination}, {"state", "stock"}}, stock_bytes);
+               {{"destination", destination}, {"paths", paths}, {"state", "stock"}}, stock_bytes);
   };
   for (const PoolLevels& levels : snapshot.pools) {
     const double open_bytes = static_cast<double>(levels.open_bytes);
     const double stock_bytes = static_cast<double>(levels.stock_bytes);
     if (shown++ < pairs_max) {
-      pool(levels.stream.destination.value, open_bytes, stock_bytes);
+      pool(levels.stream.destination.value, std::to_string(levels.stream.paths), open_bytes,
+           stock_bytes);
     } else {
       open += open_bytes;
       stock += stock_bytes;
     }
   }
-  if (shown > pairs_max) pool("other", open, stock);
+  if (shown > pairs_max) pool("other", "any", open, stock);
   page.Gauge("keyhop_lease_memory_bytes", "Open leases of pads and streams in memory.", {},
              static_cast<double>(snapshot.leased_bytes));
   page.Gauge("keyhop_streams_served", "Pair streams whose source was heard since the start.", {},

@@ -27,6 +27,8 @@ class KxReader : public WireReader {
     StreamId out{Node(in.source_node_id(), "stream.source_node_id"),
                  Node(in.destination_node_id(), "stream.destination_node_id")};
     Require(out.source != out.destination, "stream", "from a node to itself");
+    Require(in.paths() <= kPathsMax, "stream.paths", "more than there may be");
+    out.paths = static_cast<uint8_t>(std::max(in.paths(), 1u));
     return out;
   }
   RelayId Get(const pb::RelayId& in) {
@@ -119,6 +121,8 @@ class KxReader : public WireReader {
     out.stream = Get(in.stream());
     out.session = Get(in.session());
     out.at = Get(in.at());
+    Require(in.share() < out.stream.paths, "share", "not one of the stream's");
+    out.share = static_cast<uint8_t>(in.share());
     out.body_bytes = in.body_bytes();
     Require(out.body_bytes > 0 && out.body_bytes <= kWireBodyBytesMax, "body_bytes",
             "not between 1 and 1 MiB");

@@ -40,6 +40,7 @@ void Put(const BookMark& in, pb::BookMark* out) {
 void Put(const StreamId& in, pb::StreamId* out) {
   out->set_source_node_id(in.source.value);
   out->set_destination_node_id(in.destination.value);
+  if (in.paths > 1) out->set_paths(in.paths);
 }
 void Put(const StreamAddress& in, pb::StreamAddress* out) {
   out->set_epoch(in.epoch);
@@ -112,6 +113,7 @@ void Put(const RelayFrame& in, pb::RelayFrame* out) {
   Put(in.stream, out->mutable_stream());
   Put(in.session, out->mutable_session());
   Put(in.at, out->mutable_at());
+  out->set_share(in.share);
   out->set_body_bytes(in.body_bytes);
   for (const NodeId& node : in.path) out->add_path(node.value);
   out->set_hop(in.hop);

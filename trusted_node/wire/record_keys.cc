@@ -38,7 +38,9 @@ class Key {
 
 Key LinkKey(const LinkId& link) { return std::move(Key("link/").Id(link.value)); }
 Key StreamKey(const StreamId& stream) {
-  return std::move(Key("stream/").Id(stream.source.value).Id(stream.destination.value));
+  Key key = std::move(Key("stream/").Id(stream.source.value).Id(stream.destination.value));
+  if (stream.paths > 1) key.Kind("/paths/").U32(stream.paths);
+  return key;
 }
 std::string Bytes(const KeyId& id) { return std::string(id.begin(), id.end()); }
 

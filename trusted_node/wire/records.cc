@@ -23,6 +23,7 @@ template <typename Proto>
 void PutStream(const StreamId& stream, Proto* out) {
   out->set_source_node_id(stream.source.value);
   out->set_destination_node_id(stream.destination.value);
+  if (stream.paths > 1) out->set_paths(stream.paths);
 }
 void Put(const StreamAddress& at, pb::Address* out) {
   out->set_epoch(at.epoch);
@@ -249,8 +250,10 @@ class RecordReader : public WireReader {
 
   template <typename Proto>
   StreamId StreamOf(const Proto& in) {
+    Require(in.paths() <= kPathsMax, "paths", "more than there may be");
     return {Node(in.source_node_id(), "source_node_id"),
-            Node(in.destination_node_id(), "destination_node_id")};
+            Node(in.destination_node_id(), "destination_node_id"),
+            static_cast<uint8_t>(std::max(in.paths(), 1u))};
   }
   // Of all lives of a node: what fits into nanoseconds.
   Duration RunTime(const google::protobuf::Duration& span, absl::string_view field) {

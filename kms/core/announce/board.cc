@@ -279,8 +279,10 @@ void Board::OnTick(Instant now, const Destinations& ends, const DeliveryContext&
     ++it;
   }
   if (interest_ == 0) return;
-  for (const auto& [node, end] : ends) {
-    if (!end->serving() || end->Epochs().empty()) continue;
+  for (const auto& [pair, end] : ends) {
+    // One stream of a pair is enough to talk by.
+    if (pair.paths > 1 || !end->serving() || end->Epochs().empty()) continue;
+    const NodeId& node = pair.node;
     Source& source = sources_[node];
     if (source.session != end->session()) {
       source.session = end->session();

@@ -51,7 +51,7 @@ class Board {
   // This SAE may not ask any more: refuses its calls that wait. Its list stays.
   void Dismiss(const SaeId& sae, BoardOutbox& out);
 
-  using Destinations = std::map<NodeId, std::unique_ptr<StreamDestination>>;  // By source.
+  using Destinations = std::map<PairWith, std::unique_ptr<StreamDestination>>;  // By source.
   void On(const Announcements& m, const StreamDestination& end, const DeliveryContext& context,
           BoardOutbox& out);
   // Forgets who has not watched for long, and says who wants to know where that is due.

@@ -2,8 +2,10 @@
 #define KEYHOP_KMS_CORE_DELIVERY_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 
 #include "kms/base/instant.h"
+#include "kms/core/types.h"
 
 namespace keyhop {
 
@@ -28,6 +30,10 @@ struct DeliveryConfig {
   Duration draw_wait = {};
   // The longest wait that a request may ask for (keyhop_deadline_ms).
   Duration deadline_max = Duration::Seconds(60);
+  // Over how many node-disjoint paths the keys of a pair of nodes come at least, whatever its
+  // requests say; and with which other nodes it is another number. At most kPathsMax.
+  uint8_t paths_min = 1;
+  std::map<NodeId, uint8_t> paths_min_with = {};
   // Refuse a draw with an extension_optional that would be ignored.
   bool refuse_unhandled_optional = false;
   // How long after the end of its lease a drawn key can be fetched: only told.

@@ -65,30 +65,31 @@ Outcome<PairStatus> Delivery::Status(Instant now, const StatusRequest& request,
   status.min_key_size_bits = config_.min_key_size_bits;
   status.max_sae_id_count = config_.max_sae_id_count;
   const uint32_t key_bytes = static_cast<uint32_t>(config_.key_size_bits / 8);
-  const StreamSource* source = context.FindSourceTo(slave->home);
+  const PairWith pair = PairOf({}, context.Self(), slave->home, config_);
+  const StreamSource* source = context.FindSourceTo(pair);
   status.stored_key_count = source ? source->Drawable(now, key_bytes) : 0;
   status.max_key_count =
       std::max<uint64_t>(status.stored_key_count, context.PoolTargetBytes() / key_bytes);
   // A segment more than the target may be there.
   status.max_key_count = std::min(status.max_key_count, config_.max_key_count);
   status.stored_key_count = std::min(status.stored_key_count, status.max_key_count);
-  TellFacts(now, slave->home, context, status);
+  TellFacts(now, pair, context, status);
   return status;
 }
 
-void Delivery::TellFacts(Instant now, const NodeId& home, const DeliveryContext& context,
+void Delivery::TellFacts(Instant now, const PairWith& pair, const DeliveryContext& context,
                          PairStatus& status) const {
   const auto millis = [](Duration d) {
     return static_cast<uint64_t>(std::max<int64_t>(0, d.millis()));
   };
   std::map<std::string, Fact>& facts = status.extension;
-  facts["keyhop_key_origin"] = home == context.Self()
+  facts["keyhop_key_origin"] = pair.node == context.Self()
                                    ? "local random: master and slave share a home node"
                                    : "QKD, relayed by trusted nodes";
-  const StreamSource* source = context.FindSourceTo(home);
+  const StreamSource* source = context.FindSourceTo(pair);
   const uint64_t stored = source ? source->Drawable(now, kWordBytes) * kWordBytes : 0;
   const uint64_t target = context.PoolTargetBytes();
-  const uint64_t rate = context.RefillBytesPerSecond(now, home);
+  const uint64_t rate = context.RefillBytesPerSecond(now, pair);
   facts["keyhop_stored_bits"] = stored * 8;
   facts["keyhop_pool_bits"] = target * 8;
   facts["keyhop_refill_bits_per_s"] = rate * 8;
@@ -96,6 +97,7 @@ void Delivery::TellFacts(Instant now, const NodeId& home, const DeliveryContext&
   if (missing == 0 || rate > 0) {
     facts["keyhop_refill_ms"] = missing == 0 ? 0 : missing * 1000 / rate;
   }
+  facts["keyhop_paths_min"] = uint64_t{pair.paths};
   facts["keyhop_draw_wait_ms"] = millis(config_.draw_wait);
   facts["keyhop_deadline_ms_max"] = millis(config_.deadline_max);
   facts["keyhop_fetch_life_ms"] = millis(config_.fetch_life);
@@ -163,7 +165,8 @@ Refusal Delivery::NotEnough(Instant now, const DrawRequest& request,
   Refusal refusal = Unavailable("not enough key at hand for this pair; retry");
   const uint64_t size_bits = request.size_bits.value_or(config_.key_size_bits);
   const auto slave = context.FindSae(request.slave);
-  const StreamSource* source = slave ? context.FindSourceTo(slave->home) : nullptr;
+  const StreamSource* source =
+      slave ? context.FindSourceTo(PairOf(request, context.Self(), slave->home, config_)) : nullptr;
   const uint32_t bytes = static_cast<uint32_t>(size_bits / 8);
   const uint64_t at_hand = source ? source->Drawable(now, bytes) * size_bits : 0;
   refusal.details["bits_asked"] = absl::StrCat(request.number * size_bits);
@@ -189,7 +192,8 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
                                      DeliveryContext& context, WriteSeq& after) {
   if (auto refusal = RefusalOf(request, context)) return *std::move(refusal);
   const auto slave = context.FindSae(request.slave);
-  StreamSource* source = context.SourceTo(slave->home);
+  const PairWith pair = PairOf(request, context.Self(), slave->home, config_);
+  StreamSource* source = context.SourceTo(pair);
   if (source == nullptr) {
     return Refusal{
         Refusal::Kind::kExhausted, "too many pairs in use at this KME", {}, config_.retry_after};
@@ -201,8 +205,8 @@ Outcome<KeyContainer> Delivery::Draw(Instant now, const DrawRequest& request,
   KeyContainer container;
   container.keys.reserve(draft->keys.size());
   for (StreamSource::Drawn& drawn : draft->keys) {
-    container.keys.push_back(
-        NameKey(*source, {context.Self(), slave->home}, request, slave->number, std::move(drawn)));
+    container.keys.push_back(NameKey(*source, {context.Self(), pair.node, pair.paths}, request,
+                                     slave->number, std::move(drawn)));
   }
   after = draft->after;
   return container;
@@ -240,49 +244,74 @@ Outcome<KeyContainer> Delivery::Fetch(Instant now, const FetchRequest& request,
   };
   const auto master = context.FindSae(request.master);
   if (!master) return fail(NotFound());
-  StreamDestination* stream = context.DestinationFrom(master->home);
-  if (stream == nullptr) return fail(NotFound());
-
-  std::vector<StreamDestination::WantedKey> wanted;
+  // Which of the pair's streams a key_ID belongs to does not show: all are tried.
+  struct Part {
+    StreamDestination* stream = nullptr;
+    std::vector<StreamDestination::WantedKey> wanted;
+    std::vector<size_t> places;  // Of these in the request.
+  };
+  std::vector<Part> parts;
+  for (uint8_t paths = 1; paths <= kPathsMax; ++paths) {
+    StreamDestination* const stream = context.DestinationFrom({master->home, paths});
+    if (stream != nullptr) parts.push_back({.stream = stream, .wanted = {}, .places = {}});
+  }
   bool foreign = false;
   bool unknown = false;
-  for (const KeyId& id : request.key_ids) {
-    const SupplyState supplied = stream->SupplyFor(id, request.master, request.caller);
-    if (supplied == SupplyState::kReady) {
-      wanted.push_back(StreamDestination::WantedSupply{id, request.caller});
-      continue;
-    }
-    if (supplied == SupplyState::kUsed) {
-      unknown = true;
-      continue;
-    }
+  for (size_t i = 0; i < request.key_ids.size(); ++i) {
+    const KeyId& id = request.key_ids[i];
     bool opened = false;
-    for (const uint64_t epoch : stream->Epochs()) {
-      const KeyLocation at = PeekLocation(stream->IdKey(epoch), id);
-      const SaeId slave = context.LocalSae(at.slave_number).value_or(SaeId{});
-      const KeyIdBinding binding{{master->home, context.Self()}, epoch, request.master, slave};
-      if (!VerifyKeyId(stream->IdKey(epoch), binding, at, id) || slave.empty()) continue;
-      opened = true;
-      foreign |= slave != request.caller;
-      wanted.push_back(StreamDestination::Wanted{epoch, at});
+    bool of_others = false;
+    bool used = false;
+    for (Part& part : parts) {
+      const SupplyState supplied = part.stream->SupplyFor(id, request.master, request.caller);
+      of_others |= supplied == SupplyState::kForeign;
+      used |= supplied == SupplyState::kUsed;
+      if (supplied == SupplyState::kReady) {
+        part.wanted.push_back(StreamDestination::WantedSupply{id, request.caller});
+        part.places.push_back(i);
+        opened = true;
+      }
+      if (supplied == SupplyState::kReady || supplied == SupplyState::kUsed) continue;
+      for (const uint64_t epoch : part.stream->Epochs()) {
+        const SecretBytes& id_key = part.stream->IdKey(epoch);
+        const KeyLocation at = PeekLocation(id_key, id);
+        const SaeId slave = context.LocalSae(at.slave_number).value_or(SaeId{});
+        const KeyIdBinding binding{{master->home, context.Self()}, epoch, request.master, slave};
+        if (opened || !VerifyKeyId(id_key, binding, at, id) || slave.empty()) continue;
+        opened = true;
+        foreign |= slave != request.caller;
+        part.wanted.push_back(StreamDestination::Wanted{epoch, at});
+        part.places.push_back(i);
+      }
     }
-    if (opened) continue;
-    foreign |= supplied == SupplyState::kForeign;
-    unknown |= supplied == SupplyState::kNone;
+    if (opened && !used) continue;
+    foreign |= of_others && !used;
+    unknown |= used || !of_others;
   }
   if (foreign) return fail(Unauthorized());
   if (unknown) return fail(NotFound());
-  auto fetched = stream->Fetch(wanted, context.OutboxFor(master->home, context.Self()));
-  if (absl::IsUnavailable(fetched.status())) {
-    return Unavailable("the master's KME was not heard since this KME started; retry");
+  std::erase_if(parts, [](const Part& part) { return part.wanted.empty(); });
+  // All or nothing, over all of them.
+  for (const Part& part : parts) {
+    const absl::Status fits = part.stream->CheckFetch(part.wanted);
+    if (absl::IsUnavailable(fits)) {
+      return Unavailable("the master's KME was not heard since this KME started; retry");
+    }
+    if (!fits.ok()) return fail(NotFound());
   }
-  if (!fetched.ok()) return fail(NotFound());
-  KEYHOP_CHECK(fetched->keys.size() == request.key_ids.size(), "one key for each key_ID");
   KeyContainer container;
-  for (size_t i = 0; i < fetched->keys.size(); ++i) {
-    container.keys.push_back({request.key_ids[i], std::move(fetched->keys[i])});
+  container.keys.resize(request.key_ids.size());
+  size_t found = 0;
+  for (Part& part : parts) {
+    auto fetched = part.stream->Fetch(part.wanted, context.OutboxFor(master->home, context.Self()));
+    KEYHOP_CHECK(fetched.ok(), "CheckFetch said so");
+    after = std::max(after, fetched->after);
+    for (size_t k = 0; k < part.places.size(); ++k, ++found) {
+      container.keys.at(part.places[k]) = {request.key_ids[part.places[k]],
+                                           std::move(fetched->keys[k])};
+    }
   }
-  after = fetched->after;
+  KEYHOP_CHECK(found == request.key_ids.size(), "one key for each key_ID");
   return container;
 }
 

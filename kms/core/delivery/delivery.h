@@ -25,15 +25,15 @@ class DeliveryContext {
   virtual const NodeId& Self() const = 0;
   virtual std::optional<Sae> FindSae(const SaeId& sae) const = 0;
   virtual std::optional<SaeId> LocalSae(uint32_t number) const = 0;
-  // The source of the stream to `home`, made if there is none yet; null at the limit of streams.
-  virtual StreamSource* SourceTo(const NodeId& home) = 0;
-  virtual const StreamSource* FindSourceTo(const NodeId& home) const = 0;
-  virtual StreamDestination* DestinationFrom(const NodeId& home) = 0;
+  // The source of the pair's stream, made if there is none yet; null at the limit of streams.
+  virtual StreamSource* SourceTo(const PairWith& pair) = 0;
+  virtual const StreamSource* FindSourceTo(const PairWith& pair) const = 0;
+  virtual StreamDestination* DestinationFrom(const PairWith& pair) = 0;
   virtual StreamOutbox& OutboxFor(const NodeId& source, const NodeId& destination) = 0;
   // Bytes that the pool to `home` is filled up to when in use.
   virtual uint64_t PoolTargetBytes() const = 0;
-  // How fast fresh key came for the pair with `home` lately.
-  virtual uint64_t RefillBytesPerSecond(Instant now, const NodeId& home) const = 0;
+  // How fast fresh key came for the pair lately.
+  virtual uint64_t RefillBytesPerSecond(Instant now, const PairWith& pair) const = 0;
 };
 
 // A drawn key under the key_ID that its slave fetches it by. `slave_number`: the slave's
@@ -81,7 +81,7 @@ class Delivery {
   std::optional<Refusal> CheckDraw(const DrawRequest& request,
                                    const DeliveryContext& context) const;
   uint64_t KeysPerRequestMax() const;
-  void TellFacts(Instant now, const NodeId& home, const DeliveryContext& context,
+  void TellFacts(Instant now, const PairWith& pair, const DeliveryContext& context,
                  PairStatus& status) const;
   Refusal Unavailable(std::string message) const;
 

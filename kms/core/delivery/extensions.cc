@@ -12,19 +12,31 @@ namespace {
 constexpr size_t kNameBytesToldMax = 64;
 
 // Known by name, so that a mandatory one is refused with the text for "cannot be met".
-constexpr const char* kUnmet[] = {"keyhop_age_max", "keyhop_excluded_nodes", "keyhop_paths_min",
-                                  "keyhop_route_type"};
+constexpr const char* kUnmet[] = {"keyhop_age_max", "keyhop_excluded_nodes", "keyhop_route_type"};
 
 bool IsDeadline(const ExtensionParameter& p) { return p.name == kDeadlineExtension; }
 
+bool IsPaths(const ExtensionParameter& p) { return p.name == kPathsExtension; }
+
 bool IsKnown(const ExtensionParameter& p) {
-  return IsDeadline(p) || std::any_of(std::begin(kUnmet), std::end(kUnmet),
-                                      [&p](const char* name) { return p.name == name; });
+  return IsDeadline(p) || IsPaths(p) ||
+         std::any_of(std::begin(kUnmet), std::end(kUnmet),
+                     [&p](const char* name) { return p.name == name; });
 }
 
 bool IsMet(const ExtensionParameter& p, const DeliveryConfig& config) {
-  return IsDeadline(p) && p.number.has_value() &&
-         *p.number <= static_cast<uint64_t>(config.deadline_max.millis());
+  if (!p.number.has_value()) return false;
+  if (IsPaths(p)) return *p.number >= 1 && *p.number <= kPathsMax;
+  return IsDeadline(p) && *p.number <= static_cast<uint64_t>(config.deadline_max.millis());
+}
+
+std::string WhyUnmet(const ExtensionParameter& p, const DeliveryConfig& config) {
+  if (IsDeadline(p)) {
+    return absl::StrCat(p.name, " shall be a whole number from 0 to ",
+                        config.deadline_max.millis());
+  }
+  if (IsPaths(p)) return absl::StrCat(p.name, " shall be a whole number from 1 to ", kPathsMax);
+  return absl::StrCat(p.name, " could not be met");
 }
 
 std::string NameOf(const ExtensionParameter& p) {
@@ -51,7 +63,8 @@ Refusal Refused(const char* message, const char* detail, std::string text) {
 }  // namespace
 
 std::map<std::string, std::string> ExtensionStates() {
-  std::map<std::string, std::string> out = {{kDeadlineExtension, "supported"}};
+  std::map<std::string, std::string> out = {{kDeadlineExtension, "supported"},
+                                            {kPathsExtension, "supported where mandatory"}};
   for (const char* name : kUnmet) out.emplace(name, "known, cannot be met");
   return out;
 }
@@ -64,18 +77,27 @@ std::optional<Refusal> CheckExtensions(const DrawRequest& request, const Deliver
   }
   for (const ExtensionParameter& p : request.extension_mandatory) {
     if (IsMet(p, config)) continue;
-    return Refused(kExtensionUnmet, "extension_mandatory_unmet",
-                   IsDeadline(p) ? absl::StrCat(p.name, " shall be a whole number from 0 to ",
-                                                config.deadline_max.millis())
-                                 : absl::StrCat(p.name, " could not be met"));
+    return Refused(kExtensionUnmet, "extension_mandatory_unmet", WhyUnmet(p, config));
   }
   if (!config.refuse_unhandled_optional) return std::nullopt;
   for (const ExtensionParameter& p : request.extension_optional) {
-    if (IsMet(p, config)) continue;
+    if (IsMet(p, config) && !IsPaths(p)) continue;
     return Refused(kOptionalUnhandled, "extension_optional_unhandled",
                    absl::StrCat(NameOf(p), " was not handled"));
   }
   return std::nullopt;
+}
+
+PairWith PairOf(const DrawRequest& request, const NodeId& self, const NodeId& home,
+                const DeliveryConfig& config) {
+  if (home == self) return home;
+  const auto policy = config.paths_min_with.find(home);
+  uint8_t paths = policy == config.paths_min_with.end() ? config.paths_min : policy->second;
+  // An optional one is ignored: to hand out less than it says would look like having met it.
+  for (const ExtensionParameter& p : request.extension_mandatory) {
+    if (IsPaths(p) && IsMet(p, config)) paths = std::max(paths, static_cast<uint8_t>(*p.number));
+  }
+  return {home, paths};
 }
 
 Duration WaitOf(const DrawRequest& request, const DeliveryConfig& config) {

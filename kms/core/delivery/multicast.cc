@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kms/base/check.h"
+#include "kms/core/delivery/extensions.h"
 #include "kms/core/stream/word.h"
 
 namespace keyhop {
@@ -33,26 +34,31 @@ Refusal Multicasts::Refused(Refusal::Kind kind, std::string message) const {
   return {kind, std::move(message), {}, config_.retry_after};
 }
 
-std::map<NodeId, std::vector<SaeId>> Multicasts::FurtherHomes(
-    const DrawRequest& request, const DeliveryContext& context) const {
-  std::map<NodeId, std::vector<SaeId>> homes;
-  for (const SaeId& sae : request.additional_slaves) {
-    const auto found = context.FindSae(sae);
-    KEYHOP_CHECK(found.has_value(), "RefusalOf looked");
-    homes[found->home].push_back(sae);
-  }
-  return homes;
+PairWith Multicasts::PairTo(const DrawRequest& request, const SaeId& slave,
+                            const DeliveryContext& context) const {
+  const auto found = context.FindSae(slave);
+  KEYHOP_CHECK(found.has_value(), "RefusalOf looked");
+  return PairOf(request, context.Self(), found->home, config_);
 }
 
-std::map<NodeId, StreamDemand> Multicasts::Demands(const DrawRequest& request,
-                                                   const DeliveryContext& context) const {
+std::map<PairWith, std::vector<SaeId>> Multicasts::FurtherPairs(
+    const DrawRequest& request, const DeliveryContext& context) const {
+  std::map<PairWith, std::vector<SaeId>> pairs;
+  for (const SaeId& sae : request.additional_slaves) {
+    pairs[PairTo(request, sae, context)].push_back(sae);
+  }
+  return pairs;
+}
+
+std::map<PairWith, StreamDemand> Multicasts::Demands(const DrawRequest& request,
+                                                     const DeliveryContext& context) const {
   const uint64_t key = RoundUpToWord(KeyBytes(request));
   const uint64_t keys = request.number * key;
-  std::map<NodeId, StreamDemand> demands;
-  for (const auto& [home, saes] : FurtherHomes(request, context)) {
-    demands[home] = {keys + kSupplyHeadBytes, std::max<uint64_t>(key, kSupplyHeadBytes)};
+  std::map<PairWith, StreamDemand> demands;
+  for (const auto& [pair, saes] : FurtherPairs(request, context)) {
+    demands[pair] = {keys + kSupplyHeadBytes, std::max<uint64_t>(key, kSupplyHeadBytes)};
   }
-  StreamDemand& first = demands[context.FindSae(request.slave)->home];
+  StreamDemand& first = demands[PairTo(request, request.slave, context)];
   first = {first.bytes + keys, std::max(first.key_bytes, key)};
   return demands;
 }
@@ -64,18 +70,19 @@ std::optional<Refusal> Multicasts::Begin(Instant now, uint64_t token, const Draw
                    "too many requests with additional slaves are under way; retry");
   }
   const auto first = context.FindSae(request.slave);
-  const auto homes = FurtherHomes(request, context);
+  const PairWith first_pair = PairTo(request, request.slave, context);
+  const auto further = FurtherPairs(request, context);
   const uint32_t bytes = KeyBytes(request);
-  std::map<NodeId, StreamSource*> sources = {{first->home, context.SourceTo(first->home)}};
-  for (const auto& [home, saes] : homes) sources[home] = context.SourceTo(home);
+  std::map<PairWith, StreamSource*> sources = {{first_pair, context.SourceTo(first_pair)}};
+  for (const auto& [pair, saes] : further) sources[pair] = context.SourceTo(pair);
   bool can = true;
-  for (const auto& [home, source] : sources) {
+  for (const auto& [pair, source] : sources) {
     if (source == nullptr) {
       return Refused(Refusal::Kind::kExhausted, "too many pairs in use at this KME");
     }
-    can &= homes.contains(home)
+    can &= further.contains(pair)
                ? source->CanSupply(
-                     now, LengthsOf(request.number, bytes, home == first->home, /*notice=*/true))
+                     now, LengthsOf(request.number, bytes, pair == first_pair, /*notice=*/true))
                : source->Drawable(now, bytes) >= request.number;
   }
   if (!can) {
@@ -89,37 +96,37 @@ std::optional<Refusal> Multicasts::Begin(Instant now, uint64_t token, const Draw
   draw.token = token;
   draw.request = request;
   draw.until = now + config_.supply_wait;
-  std::map<NodeId, std::vector<StreamSource::Drawn>> leased;
+  std::map<PairWith, std::vector<StreamSource::Drawn>> leased;
   WriteSeq after = 0;
-  for (const auto& [home, source] : sources) {
-    const bool keys = home == first->home;
+  for (const auto& [pair, source] : sources) {
+    const bool keys = pair == first_pair;
     auto draft =
-        source->DrawForSupply(now, LengthsOf(request.number, bytes, keys, homes.contains(home)));
+        source->DrawForSupply(now, LengthsOf(request.number, bytes, keys, further.contains(pair)));
     after = std::max(after, draft.after);
-    draw.generations[home] = source->generation();
+    draw.generations[pair] = source->generation();
     auto begin = std::make_move_iterator(draft.keys.begin());
     if (keys) {
       for (uint64_t i = 0; i < request.number; ++i, ++begin) {
         StreamSource::Drawn drawn = *begin;
-        draw.keys.keys.push_back(
-            NameKey(*source, {context.Self(), home}, request, first->number, std::move(drawn)));
+        draw.keys.keys.push_back(NameKey(*source, {context.Self(), pair.node, pair.paths}, request,
+                                         first->number, std::move(drawn)));
       }
     }
-    leased[home] = {begin, std::make_move_iterator(draft.keys.end())};
+    leased[pair] = {begin, std::make_move_iterator(draft.keys.end())};
   }
   draw.after = after;
-  for (const auto& [home, saes] : homes) {
+  for (const auto& [pair, saes] : further) {
     StreamSource::Supply supply;
     supply.master = request.caller;
     supply.slaves = saes;
-    supply.leased = std::move(leased[home]);
+    supply.leased = std::move(leased[pair]);
     supply.life = config_.supply_wait;
     for (const DeliveredKey& key : draw.keys.keys) supply.keys.emplace_back(key.id, &key.key);
     const uint64_t number =
-        sources[home]->SendSupply(now, supply, after, context.OutboxFor(context.Self(), home));
-    draw.notices[home] = number;
-    draw.waits_for.insert(home);
-    by_notice_[{home, number}] = next_;
+        sources[pair]->SendSupply(now, supply, after, context.OutboxFor(context.Self(), pair.node));
+    draw.notices[pair] = number;
+    draw.waits_for.insert(pair);
+    by_notice_[{pair, number}] = next_;
   }
   under_way_.emplace(next_++, std::move(draw));
   return std::nullopt;
@@ -132,14 +139,14 @@ bool Multicasts::StillGood(const UnderWay& draw, DeliveryContext& context) const
   });
 }
 
-void Multicasts::OnResult(Instant now, const NodeId& home, const StreamSource::SupplyResult& result,
-                          DeliveryContext& context) {
-  const auto number = by_notice_.find({home, result.number});
+void Multicasts::OnResult(Instant now, const PairWith& pair,
+                          const StreamSource::SupplyResult& result, DeliveryContext& context) {
+  const auto number = by_notice_.find({pair, result.number});
   if (number == by_notice_.end()) return;
   const auto it = under_way_.find(number->second);
   UnderWay& draw = it->second;
   if (!result.stands) return GiveUp(now, it, context);
-  draw.waits_for.erase(home);
+  draw.waits_for.erase(pair);
   draw.after = std::max(draw.after, result.after);
   if (!draw.waits_for.empty()) return;
   if (!StillGood(draw, context)) return GiveUp(now, it, context);
@@ -153,9 +160,9 @@ void Multicasts::OnResult(Instant now, const NodeId& home, const StreamSource::S
 
 void Multicasts::GiveUp(Instant now, AllUnderWay::iterator it, DeliveryContext& context) {
   UnderWay& draw = it->second;
-  for (const auto& [home, number] : draw.notices) {
-    context.SourceTo(home)->CancelSupply(now, number, context.OutboxFor(context.Self(), home));
-    by_notice_.erase({home, number});
+  for (const auto& [pair, number] : draw.notices) {
+    context.SourceTo(pair)->CancelSupply(now, number, context.OutboxFor(context.Self(), pair.node));
+    by_notice_.erase({pair, number});
   }
   answers_.push_back({draw.token, std::move(draw.request),
                       Refused(Refusal::Kind::kUnavailable,

@@ -29,17 +29,16 @@ class Multicasts {
  public:
   explicit Multicasts(DeliveryConfig config) : config_(config) {}
 
-  // What a request takes of each home's stream. Delivery::RefusalOf has nothing
-  // against it.
-  std::map<NodeId, StreamDemand> Demands(const DrawRequest& request,
-                                         const DeliveryContext& context) const;
+  // What a request takes of the stream of each pair. Delivery::RefusalOf has nothing against it.
+  std::map<PairWith, StreamDemand> Demands(const DrawRequest& request,
+                                           const DeliveryContext& context) const;
 
   // Draws all that is needed and sends the notices; then `token` gets an answer. Or says why not
   // now (kUnavailable, kExhausted), with nothing taken.
   std::optional<Refusal> Begin(Instant now, uint64_t token, const DrawRequest& request,
                                DeliveryContext& context);
-  // What became of a notice to `home`.
-  void OnResult(Instant now, const NodeId& home, const StreamSource::SupplyResult& result,
+  // What became of a notice in the pair's stream.
+  void OnResult(Instant now, const PairWith& pair, const StreamSource::SupplyResult& result,
                 DeliveryContext& context);
   void OnTick(Instant now, DeliveryContext& context);
   std::optional<Instant> NextDeadline() const;
@@ -60,14 +59,16 @@ class Multicasts {
     KeyContainer keys;
     WriteSeq after = 0;
     Instant until;
-    std::map<NodeId, uint64_t> generations;  // Of all streams that were drawn from.
-    std::map<NodeId, uint64_t> notices;      // By home: the number there.
-    std::set<NodeId> waits_for;
+    std::map<PairWith, uint64_t> generations;  // Of all streams that were drawn from.
+    std::map<PairWith, uint64_t> notices;      // By pair: the number there.
+    std::set<PairWith> waits_for;
   };
   using AllUnderWay = std::map<uint64_t, UnderWay>;
 
-  std::map<NodeId, std::vector<SaeId>> FurtherHomes(const DrawRequest& request,
-                                                    const DeliveryContext& context) const;
+  PairWith PairTo(const DrawRequest& request, const SaeId& slave,
+                  const DeliveryContext& context) const;
+  std::map<PairWith, std::vector<SaeId>> FurtherPairs(const DrawRequest& request,
+                                                      const DeliveryContext& context) const;
   uint32_t KeyBytes(const DrawRequest& request) const;
   Refusal Refused(Refusal::Kind kind, std::string message) const;
   // Whether what was drawn can still be fetched from where it was drawn to.
@@ -76,7 +77,7 @@ class Multicasts {
 
   const DeliveryConfig config_;
   AllUnderWay under_way_;
-  std::map<std::pair<NodeId, uint64_t>, uint64_t> by_notice_;  // Home and number: the draw.
+  std::map<std::pair<PairWith, uint64_t>, uint64_t> by_notice_;  // Pair and number: the draw.
   uint64_t next_ = 1;
   std::vector<Answer> answers_;
 };

@@ -79,7 +79,9 @@ class StreamDestination {
     WriteSeq after = 0;  // The keys may leave once this write is durable.
   };
   // All or nothing, in order. UNAVAILABLE before the source was heard; NOT_FOUND when any of the
-  // ranges is not here, used, or named twice in this call: then nothing is consumed.
+  // ranges is not here, used, or named twice in this call: then nothing is consumed. CheckFetch
+  // says beforehand what it would say.
+  absl::Status CheckFetch(const std::vector<WantedKey>& wanted) const;
   absl::StatusOr<Fetched> Fetch(const std::vector<WantedKey>& wanted, StreamOutbox& out);
   // What this slave may make of a key_ID that supply notices could have brought.
   SupplyState SupplyFor(const KeyId& id, const SaeId& master, const SaeId& slave) const {
@@ -132,6 +134,7 @@ class StreamDestination {
   Units::iterator Drop(Units::iterator it, bool burnt, StreamOutbox& out);
   void AddEpoch(uint64_t number, SecretBytes keys);
   bool CheckMac(uint64_t epoch, const ByteWriter& layout, const Mac& mac);
+  static std::vector<Wanted> OfUnits(const std::vector<WantedKey>& wanted);
   // Leased here, not used, and no byte in two of them.
   bool AllUnused(const std::vector<Wanted>& wanted) const;
   bool CoversUnused(const Wanted& w) const;

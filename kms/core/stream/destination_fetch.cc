@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "kms/base/overload.h"
+#include "kms/base/status_macros.h"
 #include "kms/core/stream/bits.h"
 #include "kms/core/stream/destination.h"
 #include "kms/core/stream/word.h"
@@ -87,20 +88,32 @@ void StreamDestination::Consume(const std::vector<Wanted>& wanted, StreamOutbox&
   }
 }
 
-absl::StatusOr<StreamDestination::Fetched> StreamDestination::Fetch(
-    const std::vector<WantedKey>& wanted, StreamOutbox& out) {
-  if (!serving()) return absl::UnavailableError("the master's KME was not heard since the start");
+std::vector<StreamDestination::Wanted> StreamDestination::OfUnits(
+    const std::vector<WantedKey>& wanted) {
   std::vector<Wanted> of_units;
+  for (const WantedKey& key : wanted) {
+    if (const auto* of_unit = std::get_if<Wanted>(&key)) of_units.push_back(*of_unit);
+  }
+  return of_units;
+}
+
+absl::Status StreamDestination::CheckFetch(const std::vector<WantedKey>& wanted) const {
+  if (!serving()) return absl::UnavailableError("the master's KME was not heard since the start");
   std::set<KeyId> of_notices;
   for (const WantedKey& key : wanted) {
-    if (const auto* supply = std::get_if<WantedSupply>(&key)) {
-      // Whether it is ready is for the caller to ask (SupplyFor).
-      if (!of_notices.insert(supply->id).second) return absl::NotFoundError("named twice");
-    } else {
-      of_units.push_back(std::get<Wanted>(key));
+    // Whether it is ready is for the caller to ask (SupplyFor).
+    const auto* supply = std::get_if<WantedSupply>(&key);
+    if (supply != nullptr && !of_notices.insert(supply->id).second) {
+      return absl::NotFoundError("named twice");
     }
   }
-  if (!AllUnused(of_units)) return absl::NotFoundError("not here, used, or named twice");
+  if (!AllUnused(OfUnits(wanted))) return absl::NotFoundError("not here, used, or named twice");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StreamDestination::Fetched> StreamDestination::Fetch(
+    const std::vector<WantedKey>& wanted, StreamOutbox& out) {
+  KEYHOP_RETURN_IF_ERROR(CheckFetch(wanted));
   Fetched fetched;
   for (const WantedKey& key : wanted) {
     fetched.keys.push_back(std::visit(
@@ -108,7 +121,7 @@ absl::StatusOr<StreamDestination::Fetched> StreamDestination::Fetch(
                  [&](const WantedSupply& w) { return supplies_.Take(w.id, w.slave, out); }},
         key));
   }
-  Consume(of_units, out);
+  Consume(OfUnits(wanted), out);
   fetched.after = Persist(out);
   return fetched;
 }

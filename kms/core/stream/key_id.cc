@@ -67,7 +67,8 @@ KeyLocation UnpackLocation(const LocationBytes& bytes) {
 ShortTag TagOf(const SecretBytes& id_key, const KeyIdBinding& b, const KeyLocation& at) {
   ByteWriter w;
   w.U8(0x41);
-  Lay(w, b.stream);
+  // Each stream has keys of its own, so that over how many paths it comes need not stand here.
+  w.Text(b.stream.source.value).Text(b.stream.destination.value);
   w.U64(b.epoch).U64(at.offset).U32(at.length_bytes).U32(at.slave_number);
   w.Text(b.master.value).Text(b.slave.value);
   const Mac mac = HmacSha256(id_key, w.bytes());

@@ -7,7 +7,9 @@ void Lay(ByteWriter& w, const Session& s) {
   Lay(w, s.first);
   Lay(w, s.second);
 }
-void Lay(ByteWriter& w, const StreamId& s) { w.Text(s.source.value).Text(s.destination.value); }
+void Lay(ByteWriter& w, const StreamId& s) {
+  w.Text(s.source.value).Text(s.destination.value).U8(s.paths);
+}
 void Lay(ByteWriter& w, const StreamAddress& a) { w.U64(a.epoch).U64(a.offset); }
 void Lay(ByteWriter& w, const std::vector<Range>& ranges) {
   w.U32(static_cast<uint32_t>(ranges.size()));

@@ -16,10 +16,14 @@
 
 namespace keyhop {
 
-// The stream A→B: A (source) draws, B (destination) fetches.
+// The stream A→B: A (source) draws, B (destination) fetches. Two nodes may have several: each of
+// `paths` shares of a segment, whose XOR it is, comes over a path of its own, and no two of these
+// have a node in between in common. So nobody in between learns anything of a stream with two or
+// more.
 struct StreamId {
   NodeId source;
   NodeId destination;
+  uint8_t paths = 1;
   friend auto operator<=>(const StreamId&, const StreamId&) = default;
 };
 

@@ -129,6 +129,10 @@ class StreamSource {
   Mac Vouch(uint64_t epoch, const ByteWriter& layout) const;
   bool Vouches(uint64_t epoch, const ByteWriter& layout, const Mac& mac) const;
 
+  // Who relies on a destination that has not been heard for long asks it: a draw, for leases that
+  // may be lost with its store, which then has no epoch to speak under; who waits for its answer.
+  void AskIfSilent(Instant now);
+
   // Burns stock and leases and asks for a new epoch (after a rollback alarm).
   void BurnAll(Instant now, StreamOutbox& out);
 
@@ -191,9 +195,6 @@ class StreamSource {
   void OnHeard(Instant now);
   // A fresh word of the destination has come, with this version.
   bool NoteVersion(Instant now, uint64_t version);
-  // A draw relies on leases that a destination may have lost with its store, which then has no
-  // epoch to speak under: it is asked, if nothing was heard of it for long.
-  void AskIfSilent(Instant now);
 
   const StreamConfig config_;
   const StreamId stream_;

@@ -45,6 +45,8 @@ delivery:
   announcements_kept_max: 32
   announcements_queued_max: 33
   watch_life: 34s
+  paths_min: 2
+  paths_min_with: [{node: node-b, paths_min: 3}, {node: node-c}]
   max_key_count: 9000
   failed_fetch_burst: 21
   failed_fetches_per_second: 4
@@ -143,6 +145,9 @@ TEST_F(NodeConfigTest, EveryFieldOfTheCoreHasItsEffect) {
   EXPECT_EQ(node->delivery.idempotency_open_max, 77u);
   EXPECT_EQ(node->delivery.idempotency_bytes_max, uint64_t{1} << 20);
   EXPECT_EQ(node->delivery.draws_waiting_max, 25u);
+  EXPECT_EQ(node->delivery.paths_min, 2);
+  const std::map<NodeId, uint8_t> paths = {{NodeId("node-b"), 3}, {NodeId("node-c"), 1}};
+  EXPECT_EQ(node->delivery.paths_min_with, paths);
 
   EXPECT_EQ(node->stream.segment_body_bytes, 1024u);
   EXPECT_EQ(node->stream.segments_in_flight_max, 5u);

@@ -41,7 +41,11 @@ class SampleFiller {
           reflection->SetEnumValue(message, field, field->enum_type()->value(1)->number());
           break;
         case FieldDescriptor::CPPTYPE_UINT32:
-          reflection->SetUInt32(message, field, 1 + static_cast<uint32_t>(random_() % 200));
+          // A share is one of two at least.
+          reflection->SetUInt32(message, field,
+                                field->name() == "paths"   ? 2 + static_cast<uint32_t>(Below(3))
+                                : field->name() == "share" ? 1
+                                                           : 1 + static_cast<uint32_t>(Below(200)));
           break;
         case FieldDescriptor::CPPTYPE_UINT64:
           reflection->SetUInt64(message, field, random_() | 1);

@@ -25,7 +25,7 @@ ByteWriter LayoutOf(const RelayFrame& f) {
   keyhop::Lay(w, f.stream);
   keyhop::Lay(w, f.session);
   keyhop::Lay(w, f.at);
-  w.U32(f.body_bytes).U32(static_cast<uint32_t>(f.path.size()));
+  w.U8(f.share).U32(f.body_bytes).U32(static_cast<uint32_t>(f.path.size()));
   for (const NodeId& node : f.path) w.Text(node.value);
   w.U8(f.hop).U8(f.priority).U32(f.remaining_ms).U32(static_cast<uint32_t>(f.pads.size()));
   for (const PadRange& p : f.pads) {

@@ -34,6 +34,7 @@ struct RelayFrame {
   StreamId stream;
   Session session = {};
   StreamAddress at = {};
+  uint8_t share = 0;  // Of the segment; below stream.paths.
   uint32_t body_bytes = 0;
   std::vector<NodeId> path = {};  // Whole; source first, destination last.
   uint8_t hop = 0;                // This frame goes from path[hop] to path[hop + 1].

@@ -68,8 +68,8 @@ absl::StatusOr<std::unique_ptr<NodeCore>> NodeCore::Create(NodeConfig config,
 
 absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::map<LinkId, std::vector<LinkRecordVariant>> of_link;
-  std::map<NodeId, std::vector<StreamRecord>> of_source;
-  std::map<NodeId, std::vector<StreamRecord>> of_destination;
+  std::map<PairWith, std::vector<StreamRecord>> of_source;
+  std::map<PairWith, std::vector<StreamRecord>> of_destination;
   std::vector<DirectoryRecord> directory;
   std::optional<RoutingRecord> routing_record;
   std::set<LinkId> down;
@@ -81,9 +81,9 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
   std::vector<KeystreamChunkRecord> keystream_chunks;
   const auto file_stream = [&](const StreamId& stream, bool at_source, StreamRecord record) {
     if (at_source) {
-      of_source[stream.destination].push_back(std::move(record));
+      of_source[{stream.destination, stream.paths}].push_back(std::move(record));
     } else {
-      of_destination[stream.source].push_back(std::move(record));
+      of_destination[{stream.source, stream.paths}].push_back(std::move(record));
     }
   };
   for (Record& record : recovered) {
@@ -127,20 +127,23 @@ absl::Status NodeCore::Impl::Recover(std::vector<Record> recovered) {
     peer_of[id] = peer;
     Touch(Machine::kLink, peer);
   }
-  for (auto& [node, records] : of_source) {
-    sources[node].end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, node},
-                                                       own, std::move(records));
-    Touch(Machine::kSource, node);
+  for (auto& [pair, records] : of_source) {
+    sources[pair].end = std::make_unique<StreamSource>(
+        config.stream, StreamId{config.self, pair.node, pair.paths}, own, std::move(records));
+    Touch(Machine::kSource, pair);
   }
-  for (auto& [node, records] : of_destination) {
+  for (const auto& [pair, records] : of_source) {
+    if (pair.paths > 1) KeepOpenForWords(pair.node);
+  }
+  for (auto& [pair, records] : of_destination) {
     if (absl::Status whole = StreamDestination::CheckRecovered(records); !whole.ok()) {
       return absl::DataLossError(
-          absl::StrCat("pair stream from ", node.value, ": ", whole.message(),
+          absl::StrCat("pair stream from ", pair.node.value, ": ", whole.message(),
                        ": the store lost part of a batch, or mixes two states"));
     }
-    destinations[node] = std::make_unique<StreamDestination>(
-        config.stream, StreamId{node, config.self}, own, std::move(records));
-    Touch(Machine::kDestination, node);
+    destinations[pair] = std::make_unique<StreamDestination>(
+        config.stream, StreamId{pair.node, config.self, pair.paths}, own, std::move(records));
+    Touch(Machine::kDestination, pair);
   }
   quotas = Quotas(config.quotas, std::move(operators_quotas));
   board = std::make_unique<Board>(config.announce, config.self, std::move(announced));
@@ -366,11 +369,13 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
       adverts_at = now + kAdvertInterval;
       AdvertiseLinks();
       std::erase_if(relays, [&](const auto& item) { return item.second.ends <= now; });
+      shares.DropOld(now);
       return;
     case Machine::kLink: {
-      LinkOut out(*this, key.second);
-      links.at(key.second).end->OnTick(now, out);
-      LinkMayHaveChanged(key.second);
+      const NodeId& peer = key.second.node;
+      LinkOut out(*this, peer);
+      links.at(peer).end->OnTick(now, out);
+      LinkMayHaveChanged(peer);
       return;
     }
     case Machine::kSource: {
@@ -411,22 +416,22 @@ void NodeCore::Impl::Finish() {
         TakeControl(std::move(body));
       }
     }
-    std::vector<NodeId> stirred;
-    for (const auto& [machine, node] : std::vector<TimerKey>(touched.begin(), touched.end())) {
-      if (machine == Machine::kSource) stirred.push_back(node);
+    std::vector<PairWith> stirred;
+    for (const auto& [machine, pair] : std::vector<TimerKey>(touched.begin(), touched.end())) {
+      if (machine == Machine::kSource) stirred.push_back(pair);
       if (machine == Machine::kBoard) board->OnTick(now, destinations.ordered(), *this, board_out);
       if (machine == Machine::kLink) {
-        ServeQueue(node, links.at(node));
-        WakeFirst(links.at(node));
+        ServeQueue(pair.node, links.at(pair.node));
+        WakeFirst(links.at(pair.node));
       }
     }
-    for (const NodeId& node : stirred) {
-      SourceEntry& entry = sources.at(node);
+    for (const PairWith& pair : stirred) {
+      SourceEntry& entry = sources.at(pair);
       entry.rate.Note(now, entry.end->counters().acknowledged_bytes);
       ServeWaiting(entry);
-      TakeSupplyResults(node, entry);
-      entry.end->OnTick(now, TargetOf(node, entry), stream_out);
-      Refill(node, entry);
+      TakeSupplyResults(pair, entry);
+      entry.end->OnTick(now, TargetOf(pair, entry), stream_out);
+      Refill(pair, entry);
       if (entry.announcer) entry.announcer->OnTick(now, *entry.end, stream_out);
     }
     if (!stirred.empty() || touched.contains({Machine::kMulticasts, NodeId{}})) ServeMulticasts();
@@ -448,7 +453,7 @@ std::optional<Instant> NodeCore::Impl::DeadlineOf(const TimerKey& key) const {
     case Machine::kAdverts:
       return adverts_at;
     case Machine::kLink: {
-      const LinkEntry& link = links.at(key.second);
+      const LinkEntry& link = links.at(key.second.node);
       std::optional<Instant> next = link.end->NextDeadline();
       if (link.waiting.empty()) return next;
       for (const WaitingFrame& waiting : link.waiting) {

@@ -46,19 +46,19 @@ void NodeCore::Impl::StopsToWait(const SaeId& sae) {
   if (--own->second == 0) draws_waiting_of.erase(own);
 }
 
-void NodeCore::Impl::MakeRoom(const NodeId& home, SourceEntry& entry, const StreamDemand& asked) {
+void NodeCore::Impl::MakeRoom(const PairWith& pair, SourceEntry& entry, const StreamDemand& asked) {
   entry.asked = entry.asked_until <= now ? asked : Larger(entry.asked, asked);
   entry.asked_until = now + config.pool.in_use;
-  Touch(Machine::kSource, home);
+  Touch(Machine::kSource, pair);
 }
 
-void NodeCore::Impl::Wait(const NodeId& home, SourceEntry& entry, DrawAsked input) {
+void NodeCore::Impl::Wait(const PairWith& pair, SourceEntry& entry, DrawAsked input) {
   const StreamDemand demand = DemandOf(input.request);
   const Instant until = now + WaitOf(input.request, config.delivery);
   BeginsToWait(input.request.caller);
   entry.order.Enter(input.request.caller);
   entry.waiting.push_back({input.token, std::move(input.request), demand, until});
-  Touch(Machine::kSource, home);
+  Touch(Machine::kSource, pair);
 }
 
 void NodeCore::Impl::CountRefusal(const char* request, const Refusal& refusal) {
@@ -88,7 +88,9 @@ void NodeCore::Impl::On(DrawAsked input) {
   }
   if (!input.request.additional_slaves.empty()) return DrawMulticast(std::move(input));
   const auto slave = routing->FindSae(input.request.slave);
-  const auto pair = slave ? sources.find(slave->home) : sources.end();
+  const PairWith with =
+      slave ? PairOf(input.request, config.self, slave->home, config.delivery) : PairWith();
+  const auto pair = slave ? sources.find(with) : sources.end();
   if (pair != sources.end() && !pair->second.waiting.empty()) {
     // Who waits is not overtaken by who just came, but by the order of shares.
     if (auto refusal = delivery.RefusalOf(input.request, *this)) {
@@ -112,10 +114,13 @@ void NodeCore::Impl::On(DrawAsked input) {
   auto outcome = delivery.Draw(now, input.request, *this, after);
   const auto* refusal = std::get_if<Refusal>(&outcome);
   if (refusal != nullptr && refusal->kind == Refusal::Kind::kUnavailable) {
-    SourceEntry& entry = sources.at(slave->home);  // The attempt made it, if it was not there.
-    MakeRoom(slave->home, entry, DemandOf(input.request));
+    if (auto too_few = TooFewPaths(with)) {
+      return AnswerDraw(input.token, input.request, *std::move(too_few), 0);
+    }
+    SourceEntry& entry = sources.at(with);  // The attempt made it, if it was not there.
+    MakeRoom(with, entry, DemandOf(input.request));
     if (MayWait(entry, input.request)) {
-      Wait(slave->home, entry, std::move(input));
+      Wait(with, entry, std::move(input));
       return;
     }
   }
@@ -172,7 +177,7 @@ std::optional<Instant> NodeCore::Impl::FirstWaitEnds(const SourceEntry& entry) c
 
 void NodeCore::Impl::On(CallCancelled input) {
   board->Cancel(input.call, board_out);
-  for (auto& [home, entry] : sources) {
+  for (auto& [pair, entry] : sources) {
     // One with an idempotency key goes on: it may be asked for again.
     const auto draw =
         std::find_if(entry.waiting.begin(), entry.waiting.end(), [&](const WaitingDraw& w) {
@@ -184,7 +189,7 @@ void NodeCore::Impl::On(CallCancelled input) {
     entry.order.Leave(draw->request.caller);
     StopsToWait(draw->request.caller);
     entry.waiting.erase(draw);
-    Touch(Machine::kSource, home);
+    Touch(Machine::kSource, pair);
     return;
   }
 }

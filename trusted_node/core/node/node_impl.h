@@ -24,10 +24,16 @@
 #include "kms/core/stream/source.h"
 #include "trusted_node/core/node/node.h"
 #include "trusted_node/core/node/rate.h"
+#include "trusted_node/core/node/share_desk.h"
 
 namespace keyhop {
 
 inline constexpr uint32_t kTagPadBytes = 16;  // Of a frame's tag.
+// Frames of pools that run dry go before those that only top up.
+inline constexpr uint8_t kPriorityTopUp = 0;
+inline constexpr uint8_t kPriorityStarving = 1;
+// Of a stream that has to be open for words, whether anybody draws from it or not.
+inline constexpr uint64_t kOpenBytes = 16;
 inline constexpr Duration kBackoffMax = Duration::Seconds(2);
 // A frame that waits tells its link again of the shortage, which links forget after two seconds.
 inline constexpr Duration kAskAgain = Duration::Seconds(1);
@@ -65,7 +71,7 @@ struct NodeCore::Impl : public DeliveryContext,
       uint64_t pad_bytes = 0;
       Instant until;
     };
-    using Turn = std::pair<Instant, NodeId>;  // The pair's last launch, its destination.
+    using Turn = std::pair<Instant, PairWith>;  // The pair's last launch, and the pair.
     std::map<Turn, Want> wants = {};
   };
   // A draw that waits for its pair to be filled.
@@ -93,10 +99,11 @@ struct NodeCore::Impl : public DeliveryContext,
     StreamDemand asked = {};
     Instant asked_until = {};
     uint64_t leased_bytes = 0;
+    bool talks = false;  // It stays open for the pair's other streams: words go by this one.
     std::optional<Announcer> announcer = {};  // Once the destination wants to know of draws.
   };
   struct RelayUnderWay {
-    NodeId destination;
+    PairWith pair;
     StreamAddress at;
     Instant ends;
   };
@@ -139,7 +146,7 @@ struct NodeCore::Impl : public DeliveryContext,
   struct WaitingMulticast {
     uint64_t token = 0;
     DrawRequest request;
-    std::map<NodeId, StreamDemand> demands;  // Of each home's stream.
+    std::map<PairWith, StreamDemand> demands;  // Of each pair's stream.
     Instant until;
   };
   enum class Machine {
@@ -153,7 +160,7 @@ struct NodeCore::Impl : public DeliveryContext,
     kKeystreams,
     kBoard
   };
-  using TimerKey = std::pair<Machine, NodeId>;
+  using TimerKey = std::pair<Machine, PairWith>;
 
   Impl(NodeConfig node_config, EntropySource& entropy_source, LinkStateAuthority& link_authority)
       : config(std::move(node_config)),
@@ -168,12 +175,12 @@ struct NodeCore::Impl : public DeliveryContext,
   const NodeId& Self() const override { return config.self; }
   std::optional<Sae> FindSae(const SaeId& sae) const override;
   std::optional<SaeId> LocalSae(uint32_t number) const override;
-  StreamSource* SourceTo(const NodeId& home) override;
-  const StreamSource* FindSourceTo(const NodeId& home) const override;
-  StreamDestination* DestinationFrom(const NodeId& home) override;
+  StreamSource* SourceTo(const PairWith& pair) override;
+  const StreamSource* FindSourceTo(const PairWith& pair) const override;
+  StreamDestination* DestinationFrom(const PairWith& pair) override;
   StreamOutbox& OutboxFor(const NodeId&, const NodeId&) override { return stream_out; }
   uint64_t PoolTargetBytes() const override { return config.pool.target_bytes; }
-  uint64_t RefillBytesPerSecond(Instant at, const NodeId& home) const override;
+  uint64_t RefillBytesPerSecond(Instant at, const PairWith& pair) const override;
 
   // RoutingOutbox.
   WriteSeq Write(DirectoryRecord record) override { return Write(Record(std::move(record))); }
@@ -228,7 +235,7 @@ struct NodeCore::Impl : public DeliveryContext,
   void Finish();
   void LinkMayHaveChanged(const NodeId& peer);
   void AdvertiseLinks();
-  void Touch(Machine machine, const NodeId& node) { touched.insert({machine, node}); }
+  void Touch(Machine machine, const PairWith& pair) { touched.insert({machine, pair}); }
   void Arm(const TimerKey& key, std::optional<Instant> at);
   std::optional<Instant> DeadlineOf(const TimerKey& key) const;
 
@@ -248,8 +255,8 @@ struct NodeCore::Impl : public DeliveryContext,
   // Whether it may begin to wait now.
   bool MayWait(const SourceEntry& entry, const DrawRequest& request) const;
   // Such a draw found too little.
-  void MakeRoom(const NodeId& home, SourceEntry& entry, const StreamDemand& asked);
-  void Wait(const NodeId& home, SourceEntry& entry, DrawAsked input);
+  void MakeRoom(const PairWith& pair, SourceEntry& entry, const StreamDemand& asked);
+  void Wait(const PairWith& pair, SourceEntry& entry, DrawAsked input);
   // Whether one more draw of this SAE may wait in this node; it begins; it is served, or given up.
   bool MayWaitInNode(const SaeId& sae) const;
   void BeginsToWait(const SaeId& sae);
@@ -278,12 +285,12 @@ struct NodeCore::Impl : public DeliveryContext,
   // node_multicast.cc
   void DrawMulticast(DrawAsked input);
   // Tells the desk what became of the notices of this source.
-  void TakeSupplyResults(const NodeId& home, SourceEntry& entry);
+  void TakeSupplyResults(const PairWith& pair, SourceEntry& entry);
   // Begins what waits and can begin, refuses what waited too long, lets answers go.
   void ServeMulticasts();
   void AnswerMulticasts();
   // The most that one of the waiting ones needs of this home's stream.
-  StreamDemand MulticastDemand(const NodeId& home) const;
+  StreamDemand MulticastDemand(const PairWith& pair) const;
   std::optional<Instant> MulticastDeadline() const;
   // node_keyed.cc
   // False: it has no idempotency key, or the first one; it is to be served. Else it was answered,
@@ -301,7 +308,7 @@ struct NodeCore::Impl : public DeliveryContext,
   bool TookDraw(const Multicasts::Answer& answer);
   // What the next draw for a key stream takes from this home's pair, or something where such a
   // stream needs no more than to be open.
-  StreamDemand KeystreamDemand(const NodeId& home) const;
+  StreamDemand KeystreamDemand(const PairWith& pair) const;
   Outcome<KeyContainer> FetchNow(const FetchRequest& request, WriteSeq& after);
 
   // node_limits.cc
@@ -323,11 +330,11 @@ struct NodeCore::Impl : public DeliveryContext,
   // the frame that waits first.
   static uint64_t OwedToQueue(LinkEntry& link, Instant last_launch);
   // Pad bytes that a segment of this pair has to leave to a pair that waits longer.
-  uint64_t OwedToOthers(LinkEntry& link, const NodeId& destination, const SourceEntry& entry);
-  void SegmentWaits(const NodeId& next, LinkEntry& link, const NodeId& destination,
-                    SourceEntry& entry, uint64_t pad_bytes);
-  void SegmentWent(const NodeId& destination, SourceEntry& entry);
-  void ForgetWant(const NodeId& destination, SourceEntry& entry);
+  uint64_t OwedToOthers(LinkEntry& link, const PairWith& pair, const SourceEntry& entry);
+  void SegmentWaits(const NodeId& next, LinkEntry& link, const PairWith& pair, SourceEntry& entry,
+                    uint64_t pad_bytes);
+  void SegmentWent(const PairWith& pair, SourceEntry& entry);
+  void ForgetWant(const PairWith& pair, SourceEntry& entry);
   // Stirs the pair whose turn it is, once there is enough for it.
   void WakeFirst(LinkEntry& link);
 
@@ -342,17 +349,27 @@ struct NodeCore::Impl : public DeliveryContext,
   void Refuse(const RelayFrame& frame, RefusalReason reason);
   void DeliverSegment(Segment segment);
   bool InUse(const SourceEntry& entry) const;
-  StreamDemand TargetOf(const NodeId& destination, const SourceEntry& entry) const;
-  void Refill(const NodeId& destination, SourceEntry& entry);
+  StreamDemand TargetOf(const PairWith& pair, const SourceEntry& entry) const;
+  void Refill(const PairWith& pair, SourceEntry& entry);
   // Whether the pool runs dry: its frames may take the last pads of a link.
   bool Starving(const SourceEntry& entry, const StreamDemand& target) const;
   // The pads that frames of `priority` leave on a link for those that need them more.
   static uint64_t ReserveFor(uint8_t priority, uint64_t payload_bytes);
-  bool LaunchOne(const NodeId& destination, SourceEntry& entry, const StreamDemand& target,
+  // Sends the segment, or this share of it, whose payload are the pads.
+  void SendFirstHop(const PairWith& pair, const SourceEntry& entry,
+                    const StreamSource::Launched& launched, uint8_t priority, uint32_t body_bytes,
+                    uint8_t share, std::vector<NodeId> path, const TakenPads& pads);
+  // node_shares.cc: LaunchOne for a pair whose segments are split.
+  bool LaunchShares(const PairWith& pair, SourceEntry& entry, const StreamDemand& target,
+                    StreamSource::Wish wish);
+  // What to tell a draw of such a pair that found too little key, if there are too few paths now.
+  std::optional<Refusal> TooFewPaths(const PairWith& pair) const;
+  bool LaunchOne(const PairWith& pair, SourceEntry& entry, const StreamDemand& target,
                  StreamSource::Wish wish);
   void EnsurePrefilled();
-  SourceEntry* EnsureSource(const NodeId& destination);
-  StreamDestination* EnsureDestination(const NodeId& source);
+  SourceEntry* EnsureSource(const PairWith& pair);
+  void KeepOpenForWords(const NodeId& node);
+  StreamDestination* EnsureDestination(const PairWith& pair);
 
   // node_rollback.cc
   // By these the neighbours know of an old image of this store.
@@ -373,11 +390,12 @@ struct NodeCore::Impl : public DeliveryContext,
   std::unique_ptr<Routing> routing;
   IndexedMap<NodeId, LinkEntry> links;  // By peer.
   std::map<LinkId, NodeId> peer_of;
-  IndexedMap<NodeId, SourceEntry> sources;                              // By destination.
-  IndexedMap<NodeId, std::unique_ptr<StreamDestination>> destinations;  // By source.
+  IndexedMap<PairWith, SourceEntry> sources;                              // By destination.
+  IndexedMap<PairWith, std::unique_ptr<StreamDestination>> destinations;  // By source.
   std::unique_ptr<Board> board;              // Of keys drawn for SAEs here.
   bool anybody_watches = false;              // Some destination said which of its SAEs do.
   std::map<uint64_t, RelayUnderWay> relays;  // By RelayId::number.
+  ShareDesk shares;                          // Of segments that come here.
   uint64_t next_relay = 1;
   uint64_t incarnation_counter = 0;
   Incarnation own = {};

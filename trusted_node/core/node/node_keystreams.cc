@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kms/core/delivery/extensions.h"
 #include "kms/core/uuid.h"
 #include "trusted_node/core/node/node_impl.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 // Draws for key streams have tokens that no caller's request has.
 constexpr uint64_t kDrawTokens = uint64_t{1} << 63;
-// Of a stream to a KME that shares key streams with this one: it has to be open for words.
-constexpr uint64_t kOpenBytes = 16;
 
 }  // namespace
 
@@ -107,11 +106,15 @@ Outcome<SecretBytes> NodeCore::Impl::Take(const SaeId& caller, const SaeId& mast
   return std::move(std::get<KeyContainer>(outcome).keys.front().key);
 }
 
-StreamDemand NodeCore::Impl::KeystreamDemand(const NodeId& home) const {
+StreamDemand NodeCore::Impl::KeystreamDemand(const PairWith& pair) const {
   if (keystreams->size() == 0) return {};
-  const StreamDemand draws = keystreams->Demand(home);
-  if (!keystreams->peers().contains(home)) return draws;
-  return Larger(draws, {.bytes = kOpenBytes});
+  StreamDemand need;
+  if (pair == PairOf({}, config.self, pair.node, config.delivery)) {
+    need = keystreams->Demand(pair.node);
+  }
+  // Words of key streams go by the stream that is not split.
+  const bool talks = pair.paths == 1 && keystreams->peers().contains(pair.node);
+  return talks ? Larger(need, {.bytes = kOpenBytes}) : need;
 }
 
 void NodeCore::Impl::Say(const NodeId& peer, KeystreamNote note, WriteSeq after) {

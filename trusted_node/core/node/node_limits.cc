@@ -60,7 +60,7 @@ void NodeCore::Impl::Account(const TimerKey& key) {
     counted = held;
   };
   if (key.first == Machine::kLink) {
-    LinkEntry& link = links.at(key.second);
+    LinkEntry& link = links.at(key.second.node);
     count(link.leased_bytes, link.end->LeasedBytes());
   } else if (key.first == Machine::kSource) {
     SourceEntry& entry = sources.at(key.second);

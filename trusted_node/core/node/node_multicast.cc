@@ -20,6 +20,13 @@ void NodeCore::Impl::DrawMulticast(DrawAsked input) {
   Touch(Machine::kMulticasts, NodeId{});
   auto refusal = multicasts.Begin(now, input.token, input.request, *this);
   if (!refusal) return;
+  auto demands = multicasts.Demands(input.request, *this);
+  for (const auto& [pair, demand] : demands) {
+    if (auto too_few = TooFewPaths(pair)) {
+      AnswerDraw(input.token, input.request, *std::move(too_few), 0);
+      return;
+    }
+  }
   const bool may_wait =
       refusal->kind == Refusal::Kind::kUnavailable && config.delivery.draw_wait > Duration{} &&
       multicasts_waiting.size() < kMulticastsWaitingMax && MayWaitInNode(input.request.caller);
@@ -27,16 +34,15 @@ void NodeCore::Impl::DrawMulticast(DrawAsked input) {
     AnswerDraw(input.token, input.request, *std::move(refusal), 0);
     return;
   }
-  auto demands = multicasts.Demands(input.request, *this);
-  for (const auto& [home, demand] : demands) Touch(Machine::kSource, home);
+  for (const auto& [pair, demand] : demands) Touch(Machine::kSource, pair);
   BeginsToWait(input.request.caller);
   multicasts_waiting.push_back(
       {input.token, std::move(input.request), std::move(demands), now + config.delivery.draw_wait});
 }
 
-void NodeCore::Impl::TakeSupplyResults(const NodeId& home, SourceEntry& entry) {
+void NodeCore::Impl::TakeSupplyResults(const PairWith& pair, SourceEntry& entry) {
   for (const StreamSource::SupplyResult& result : entry.end->TakeSupplyResults()) {
-    multicasts.OnResult(now, home, result, *this);
+    multicasts.OnResult(now, pair, result, *this);
     Touch(Machine::kMulticasts, NodeId{});
   }
 }
@@ -70,10 +76,10 @@ void NodeCore::Impl::AnswerMulticasts() {
   }
 }
 
-StreamDemand NodeCore::Impl::MulticastDemand(const NodeId& home) const {
+StreamDemand NodeCore::Impl::MulticastDemand(const PairWith& pair) const {
   StreamDemand most;
   for (const WaitingMulticast& draw : multicasts_waiting) {
-    const auto it = draw.demands.find(home);
+    const auto it = draw.demands.find(pair);
     if (it != draw.demands.end()) most = Larger(most, it->second);
   }
   return most;

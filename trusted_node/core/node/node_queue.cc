@@ -97,35 +97,35 @@ NodeCore::Impl::FirstWant(LinkEntry& link) {
   while (!link.wants.empty()) {
     const auto& first = *link.wants.begin();
     if (now < first.second.until) return &first;
-    const NodeId late = first.first.second;
+    const PairWith late = first.first.second;
     ForgetWant(late, sources.at(late));
   }
   return nullptr;
 }
 
-uint64_t NodeCore::Impl::OwedToOthers(LinkEntry& link, const NodeId& destination,
+uint64_t NodeCore::Impl::OwedToOthers(LinkEntry& link, const PairWith& pair,
                                       const SourceEntry& entry) {
   const auto* const first = FirstWant(link);
-  const LinkEntry::Turn turn{entry.last_launch, destination};
+  const LinkEntry::Turn turn{entry.last_launch, pair};
   return first != nullptr && first->first < turn ? first->second.pad_bytes : 0;
 }
 
-void NodeCore::Impl::ForgetWant(const NodeId& destination, SourceEntry& entry) {
+void NodeCore::Impl::ForgetWant(const PairWith& pair, SourceEntry& entry) {
   if (!entry.wants_at) return;
-  links.at(*entry.wants_at).wants.erase({entry.last_launch, destination});
+  links.at(*entry.wants_at).wants.erase({entry.last_launch, pair});
   entry.wants_at.reset();
 }
 
-void NodeCore::Impl::SegmentWaits(const NodeId& next, LinkEntry& link, const NodeId& destination,
+void NodeCore::Impl::SegmentWaits(const NodeId& next, LinkEntry& link, const PairWith& pair,
                                   SourceEntry& entry, uint64_t pad_bytes) {
-  ForgetWant(destination, entry);
+  ForgetWant(pair, entry);
   // Longer than any pair's pause between two attempts.
-  link.wants[{entry.last_launch, destination}] = {pad_bytes, now + kBackoffMax * 2};
+  link.wants[{entry.last_launch, pair}] = {pad_bytes, now + kBackoffMax * 2};
   entry.wants_at = next;
 }
 
-void NodeCore::Impl::SegmentWent(const NodeId& destination, SourceEntry& entry) {
-  ForgetWant(destination, entry);
+void NodeCore::Impl::SegmentWent(const PairWith& pair, SourceEntry& entry) {
+  ForgetWant(pair, entry);
   entry.last_launch = now;
 }
 
@@ -134,11 +134,11 @@ void NodeCore::Impl::WakeFirst(LinkEntry& link) {
   if (first == nullptr || !link.was_open) return;
   const auto& [turn, want] = *first;
   if (link.end->SendableBytes() < want.pad_bytes + OwedToQueue(link, turn.first)) return;
-  const NodeId destination = turn.second;
-  SourceEntry& entry = sources.at(destination);
-  ForgetWant(destination, entry);
+  const PairWith pair = turn.second;
+  SourceEntry& entry = sources.at(pair);
+  ForgetWant(pair, entry);
   if (entry.blocked) entry.not_before = now;
-  Touch(Machine::kSource, destination);
+  Touch(Machine::kSource, pair);
 }
 
 }  // namespace keyhop

@@ -16,9 +16,6 @@ constexpr uint8_t kHopLimit = kPathNodesMax;
 constexpr uint32_t kBodyBytesMin = 64;
 // As long as a source may wait for an acknowledgement, refusals are matched to segments.
 constexpr Duration kRelayMemory = Duration::Seconds(60);
-// Frames of pools that run dry go before those that only top up.
-constexpr uint8_t kPriorityTopUp = 0;
-constexpr uint8_t kPriorityStarving = 1;
 
 const char* NameOf(RefusalReason reason) {
   switch (reason) {
@@ -54,44 +51,54 @@ std::optional<SaeId> NodeCore::Impl::LocalSae(uint32_t number) const {
   return routing->LocalSae(number);
 }
 
-StreamSource* NodeCore::Impl::SourceTo(const NodeId& home) {
-  SourceEntry* entry = EnsureSource(home);
+StreamSource* NodeCore::Impl::SourceTo(const PairWith& pair) {
+  SourceEntry* entry = EnsureSource(pair);
   if (entry == nullptr) return nullptr;
   entry->used_until = now + config.pool.in_use;
-  Touch(Machine::kSource, home);
+  Touch(Machine::kSource, pair);
   return entry->end.get();
 }
 
-const StreamSource* NodeCore::Impl::FindSourceTo(const NodeId& home) const {
-  const auto it = sources.find(home);
+const StreamSource* NodeCore::Impl::FindSourceTo(const PairWith& pair) const {
+  const auto it = sources.find(pair);
   return it == sources.end() ? nullptr : it->second.end.get();
 }
 
-StreamDestination* NodeCore::Impl::DestinationFrom(const NodeId& home) {
-  const auto it = destinations.find(home);
+StreamDestination* NodeCore::Impl::DestinationFrom(const PairWith& pair) {
+  const auto it = destinations.find(pair);
   if (it == destinations.end()) return nullptr;
-  Touch(Machine::kDestination, home);
+  Touch(Machine::kDestination, pair);
   return it->second.get();
 }
 
-NodeCore::Impl::SourceEntry* NodeCore::Impl::EnsureSource(const NodeId& destination) {
-  const auto it = sources.find(destination);
+NodeCore::Impl::SourceEntry* NodeCore::Impl::EnsureSource(const PairWith& pair) {
+  const auto it = sources.find(pair);
   if (it != sources.end()) return &it->second;
   if (sources.size() + destinations.size() >= config.streams_max) return nullptr;
-  SourceEntry& entry = sources[destination];
+  SourceEntry& entry = sources[pair];
   entry.rate = RecentRate(now);
-  entry.end = std::make_unique<StreamSource>(config.stream, StreamId{config.self, destination}, own,
-                                             std::vector<StreamRecord>{});
-  Touch(Machine::kSource, destination);
+  entry.end =
+      std::make_unique<StreamSource>(config.stream, StreamId{config.self, pair.node, pair.paths},
+                                     own, std::vector<StreamRecord>{});
+  Touch(Machine::kSource, pair);
+  if (pair.paths > 1) KeepOpenForWords(pair.node);
   return &entry;
 }
 
-StreamDestination* NodeCore::Impl::EnsureDestination(const NodeId& source) {
-  const auto it = destinations.find(source);
+void NodeCore::Impl::KeepOpenForWords(const NodeId& node) {
+  SourceEntry* const plain = EnsureSource(node);
+  if (plain == nullptr) return;
+  plain->talks = true;
+  Touch(Machine::kSource, node);
+}
+
+StreamDestination* NodeCore::Impl::EnsureDestination(const PairWith& pair) {
+  const auto it = destinations.find(pair);
   if (it != destinations.end()) return it->second.get();
   if (sources.size() + destinations.size() >= config.streams_max) return nullptr;
-  auto& end = destinations[source];
-  end = std::make_unique<StreamDestination>(config.stream, StreamId{source, config.self}, own,
+  auto& end = destinations[pair];
+  end = std::make_unique<StreamDestination>(config.stream,
+                                            StreamId{pair.node, config.self, pair.paths}, own,
                                             std::vector<StreamRecord>{});
   return end.get();
 }
@@ -108,7 +115,7 @@ bool NodeCore::Impl::InUse(const SourceEntry& entry) const {
   return config.pool.prefill || (entry.used_until && now < *entry.used_until);
 }
 
-StreamDemand NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& entry) const {
+StreamDemand NodeCore::Impl::TargetOf(const PairWith& pair, const SourceEntry& entry) const {
   uint64_t target = InUse(entry) ? config.pool.target_bytes : config.pool.idle_bytes;
   if (leases_scarce) {
     // Half of a target is leased ahead: room for a key of any size, or no draw would succeed.
@@ -117,7 +124,8 @@ StreamDemand NodeCore::Impl::TargetOf(const NodeId& home, const SourceEntry& ent
   }
   // Half of a target is leased ahead; and twice that, since a key does not go over the end of a run
   // of bytes that touch.
-  StreamDemand need = Larger(MulticastDemand(home), KeystreamDemand(home));
+  StreamDemand need = Larger(MulticastDemand(pair), KeystreamDemand(pair));
+  if (entry.talks) need = Larger(need, {.bytes = kOpenBytes});
   for (const WaitingDraw& draw : entry.waiting) need = Larger(need, draw.demand);
   if (now < entry.asked_until) need = Larger(need, entry.asked);
   return Larger({target, config.delivery.key_size_bits / 8}, {4 * need.bytes, need.key_bytes});
@@ -134,16 +142,16 @@ uint64_t NodeCore::Impl::ReserveFor(uint8_t priority, uint64_t payload_bytes) {
   return priority >= kPriorityStarving ? 0 : payload_bytes + kTagPadBytes;
 }
 
-void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
+void NodeCore::Impl::Refill(const PairWith& pair, SourceEntry& entry) {
   if (now < entry.not_before) return;
   entry.blocked = false;
-  const StreamDemand target = TargetOf(destination, entry);
+  const StreamDemand target = TargetOf(pair, entry);
   if (target.bytes == 0) return;
   for (uint32_t i = 0; i < config.stream.segments_in_flight_max; ++i) {
     if (entry.end->Levels().in_flight_segments >= entry.window) return;
     const auto wish = entry.end->NextSegment(now, target);
     if (!wish) return;
-    if (!LaunchOne(destination, entry, target, *wish)) {
+    if (!LaunchOne(pair, entry, target, *wish)) {
       entry.blocked = true;
       entry.backoff = std::clamp(entry.backoff * 2, config.pool.pace, kBackoffMax);
       entry.not_before = now + entry.backoff;
@@ -152,8 +160,10 @@ void NodeCore::Impl::Refill(const NodeId& destination, SourceEntry& entry) {
   }
 }
 
-bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
-                               const StreamDemand& target, StreamSource::Wish wish) {
+bool NodeCore::Impl::LaunchOne(const PairWith& pair, SourceEntry& entry, const StreamDemand& target,
+                               StreamSource::Wish wish) {
+  if (pair.paths > 1) return LaunchShares(pair, entry, target, wish);
+  const NodeId& destination = pair.node;
   if (destination == config.self) {
     SecretBytes payload(kSegmentHeadBytes + wish.body_bytes);
     entropy.Fill(payload.ExposeMutable(SecretAccess::ForRelay()));
@@ -162,7 +172,7 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
     entry.last_path = launched.segment.path;
     launched.segment.payload = std::move(copy);
     segments_to_self.push_back(std::move(launched.segment));
-    Touch(Machine::kSource, destination);
+    Touch(Machine::kSource, pair);
     return true;
   }
   std::vector<NodeId> path = routing->PathFor(destination, wish.body_bytes + 64);
@@ -179,14 +189,14 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   if (link == links.end() || !link->second.was_open) return false;
   const uint64_t overhead = kTagPadBytes + kSegmentHeadBytes;
   const uint8_t priority = starving ? kPriorityStarving : kPriorityTopUp;
-  const uint64_t reserve = std::max(ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
-                                    OwedToQueue(link->second, entry.last_launch) +
-                                        OwedToOthers(link->second, destination, entry));
+  const uint64_t reserve = std::max(
+      ReserveFor(priority, kSegmentHeadBytes + wish.body_bytes),
+      OwedToQueue(link->second, entry.last_launch) + OwedToOthers(link->second, pair, entry));
   const uint64_t sendable = link->second.end->SendableBytes();
   const uint64_t free = sendable - std::min(sendable, reserve);
   if (reserve > 0 && free < overhead + kBodyBytesMin) {
     if (starving) {
-      SegmentWaits(path[1], link->second, destination, entry, overhead + wish.body_bytes);
+      SegmentWaits(path[1], link->second, pair, entry, overhead + wish.body_bytes);
     }
     return false;
   }
@@ -199,37 +209,46 @@ bool NodeCore::Impl::LaunchOne(const NodeId& destination, SourceEntry& entry,
   Touch(Machine::kLink, path[1]);
   if (!pads.ok()) {
     if (starving) {
-      SegmentWaits(path[1], link->second, destination, entry, overhead + wish.body_bytes);
+      SegmentWaits(path[1], link->second, pair, entry, overhead + wish.body_bytes);
     }
     return false;
   }
-  SegmentWent(destination, entry);
-  // The first hop is free: the payload is the pad itself, and nothing of it is sent.
-  SecretBytes payload = pads->pad.Duplicate(SecretAccess::ForRelay());
-  const NodeId next = path[1];
+  SegmentWent(pair, entry);
   entry.last_path = path;
-  auto launched = entry.end->Launch(now, wish, std::move(path), std::move(payload), stream_out);
+  const auto launched =
+      entry.end->Launch(now, wish, path, pads->pad.Duplicate(SecretAccess::ForRelay()), stream_out);
+  SendFirstHop(pair, entry, launched, priority, wish.body_bytes, /*share=*/0, std::move(path),
+               *pads);
+  return true;
+}
+
+// The first hop is free: the payload is the pad itself, and nothing of it is sent.
+void NodeCore::Impl::SendFirstHop(const PairWith& pair, const SourceEntry& entry,
+                                  const StreamSource::Launched& launched, uint8_t priority,
+                                  uint32_t body_bytes, uint8_t share, std::vector<NodeId> path,
+                                  const TakenPads& pads) {
   const Segment& segment = launched.segment;
+  const NodeId next = path[1];
   const uint64_t number = next_relay++;
-  relays[number] = {destination, segment.at, now + kRelayMemory};
+  relays[number] = {pair, segment.at, now + kRelayMemory};
   RelayFrame frame;
-  frame.link_session = link->second.end->session();
+  frame.link_session = links.at(next).end->session();
   frame.relay = {config.self, own, number};
   frame.kind = segment.kind;
   frame.stream = segment.stream;
   frame.session = segment.session;
   frame.at = segment.at;
-  frame.body_bytes = wish.body_bytes;
-  frame.path = segment.path;
+  frame.share = share;
+  frame.body_bytes = body_bytes;
+  frame.path = std::move(path);
   frame.hop = 0;
   frame.priority = priority;
   frame.remaining_ms = static_cast<uint32_t>(entry.end->patience().millis());
   frame.check = segment.check;
-  SealFrame(frame, *pads, pads->pad, /*first_hop=*/true);
+  SealFrame(frame, pads, pads.pad, /*first_hop=*/true);
   ++counters["relay_frames_originated"];
-  counters["relay_bytes_originated"] += wish.body_bytes;
-  Emit(SendToPeer{next, std::move(frame)}, std::max(launched.after, pads->after));
-  return true;
+  counters["relay_bytes_originated"] += body_bytes;
+  Emit(SendToPeer{next, std::move(frame)}, std::max(launched.after, pads.after));
 }
 
 void NodeCore::Impl::OnFrame(const NodeId& from, RelayFrame frame) {
@@ -269,6 +288,11 @@ void NodeCore::Impl::OnFrame(const NodeId& from, RelayFrame frame) {
     segment.path = std::move(frame.path);
     segment.check = frame.check;
     segment.payload = *std::move(payload);
+    if (segment.stream.paths > 1) {
+      std::optional<Segment> whole = shares.Take(now, std::move(segment), frame.share);
+      if (whole) DeliverSegment(*std::move(whole));
+      return;
+    }
     DeliverSegment(std::move(segment));
     return;
   }
@@ -313,7 +337,7 @@ void NodeCore::Impl::Refuse(const RelayFrame& frame, RefusalReason reason) {
 
 void NodeCore::Impl::DeliverSegment(Segment segment) {
   if (segment.stream.destination != config.self) return;
-  const NodeId source = segment.stream.source;
+  const PairWith source(segment.stream.source, segment.stream.paths);
   // Only an opening makes an end: a stray body has no keys to be checked against.
   StreamDestination* end =
       segment.kind == SegmentKind::kOpening ? EnsureDestination(source) : DestinationFrom(source);
@@ -381,14 +405,14 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
     if (refusal->relay.source != config.self || refusal->relay.incarnation != own) return;
     const auto relay = relays.find(refusal->relay.number);
     if (relay == relays.end()) return;
-    SourceEntry& entry = sources.at(relay->second.destination);
+    SourceEntry& entry = sources.at(relay->second.pair);
     entry.end->OnRefused(now, relay->second.at);
     // The way was not free after all; give its links time to lease.
     entry.window = std::max<uint32_t>(1, entry.window / 2);
     entry.blocked = true;
     entry.backoff = std::clamp(entry.backoff * 2, config.pool.pace * 5, kBackoffMax);
     entry.not_before = now + entry.backoff;
-    Touch(Machine::kSource, relay->second.destination);
+    Touch(Machine::kSource, relay->second.pair);
     relays.erase(relay);
     return;
   }
@@ -401,7 +425,8 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
                                std::holds_alternative<SupplyCancel>(message);
   if (for_destination) {
     if (stream.destination != config.self) return;
-    StreamDestination* end = DestinationFrom(stream.source);
+    const PairWith pair(stream.source, stream.paths);
+    StreamDestination* end = DestinationFrom(pair);
     if (end == nullptr) {
       // A source that speaks of an epoch which this store never saw.
       if (const auto* hello = std::get_if<SourceHello>(&message)) {
@@ -410,11 +435,12 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
       return;
     }
     end->OnMessage(now, message, stream_out);
-    Touch(Machine::kDestination, stream.source);
+    Touch(Machine::kDestination, pair);
     Touch(Machine::kBoard, NodeId{});  // The session may be a new one.
     if (rollback_found) BurnAfterRollback();
   } else {
-    const auto source = sources.find(stream.destination);
+    const PairWith pair(stream.destination, stream.paths);
+    const auto source = sources.find(pair);
     if (stream.source != config.self || source == sources.end()) return;
     SourceEntry& entry = source->second;
     const uint64_t before = entry.end->counters().acknowledged_bytes;
@@ -423,7 +449,7 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
       entry.window = std::min(entry.window + 1, config.stream.segments_in_flight_max);
       entry.backoff = {};
     }
-    Touch(Machine::kSource, stream.destination);
+    Touch(Machine::kSource, pair);
   }
 }
 

@@ -4,8 +4,8 @@
 
 namespace keyhop {
 
-uint64_t NodeCore::Impl::RefillBytesPerSecond(Instant at, const NodeId& home) const {
-  const auto it = sources.find(home);
+uint64_t NodeCore::Impl::RefillBytesPerSecond(Instant at, const PairWith& pair) const {
+  const auto it = sources.find(pair);
   return it == sources.end() ? 0 : it->second.rate.PerSecond(at);
 }
 
@@ -28,14 +28,14 @@ NodeSnapshot NodeCore::Impl::Snapshot(Instant at) const {
   uint64_t burnt = 0;
   uint64_t acknowledged = 0;
   uint64_t epochs = 0;
-  for (const auto& [destination, entry] : sources) {
+  for (const auto& [pair, entry] : sources) {
     const SourceLevels levels = entry.end->Levels();
     const SourceCounters& counts = entry.end->counters();
     burnt += counts.burnt_bytes;
     acknowledged += counts.acknowledged_bytes;
     epochs += counts.epochs_opened;
     snapshot.pools.push_back(
-        {.stream = {config.self, destination},
+        {.stream = {config.self, pair.node, pair.paths},
          .session_open = levels.session_open,
          .epoch = levels.epoch,
          .open_bytes = levels.open_bytes,

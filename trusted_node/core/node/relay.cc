@@ -34,6 +34,9 @@ absl::Status CheckShape(const RelayFrame& frame, const NodeId& self, const NodeI
       frame.relay.source != path.front()) {
     return absl::InvalidArgumentError("frame: path does not join the stream's ends");
   }
+  if (frame.share >= frame.stream.paths || frame.stream.paths > kPathsMax) {
+    return absl::InvalidArgumentError("frame: a share that its stream does not have");
+  }
   const size_t payload = kSegmentHeadBytes + frame.body_bytes;
   if (frame.ciphertext.size() != (hop == 0 ? 0 : payload)) {
     return absl::InvalidArgumentError("frame: ciphertext length");

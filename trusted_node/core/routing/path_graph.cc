@@ -8,6 +8,7 @@
 #include <deque>
 
 #include "kms/base/check.h"
+#include "trusted_node/core/routing/disjoint_paths.h"
 
 namespace keyhop {
 namespace {
@@ -92,16 +93,45 @@ std::vector<uint64_t> PathGraph::CostsTo(Vertex to, uint64_t bytes,
   return cost;
 }
 
+std::vector<char> PathGraph::Barred(const std::set<NodeId>& without) const {
+  std::vector<char> barred(ids_.size(), 0);
+  for (const NodeId& node : without) {
+    if (const std::optional<Vertex> v = Find(node)) barred[*v] = 1;
+  }
+  return barred;
+}
+
+std::vector<std::vector<NodeId>> PathGraph::DisjointPaths(const NodeId& from, const NodeId& to,
+                                                          size_t count, uint64_t bytes,
+                                                          const std::set<NodeId>& without) const {
+  const std::optional<Vertex> start = Find(from);
+  const std::optional<Vertex> end = Find(to);
+  if (!start.has_value() || !end.has_value()) return {};
+  std::vector<DisjointEdge> edges(free_bytes_.size());
+  for (const auto& edge : boost::make_iterator_range(boost::edges(graph_))) {
+    const uint32_t index = graph_[edge].index;
+    const uint64_t free = free_bytes_[index];
+    edges[index] = {static_cast<uint32_t>(boost::source(edge, graph_)),
+                    static_cast<uint32_t>(boost::target(edge, graph_)),
+                    free < bytes ? std::nullopt : std::optional(HopCost(free))};
+  }
+  std::vector<std::vector<NodeId>> paths;
+  for (const std::vector<uint32_t>& path :
+       FindDisjointPaths(edges, Barred(without), static_cast<uint32_t>(*start),
+                         static_cast<uint32_t>(*end), count)) {
+    std::vector<NodeId>& named = paths.emplace_back();
+    for (const uint32_t v : path) named.push_back(ids_[v]);
+  }
+  return paths;
+}
+
 std::vector<NodeId> PathGraph::CheapestPath(const NodeId& from, const NodeId& to, uint64_t bytes,
                                             const std::set<NodeId>& without) const {
   const std::optional<Vertex> start = Find(from);
   const std::optional<Vertex> end = Find(to);
   if (!start.has_value() || !end.has_value()) return {};
-  std::vector<char> barred(ids_.size(), 0);
-  for (const NodeId& node : without) {
-    const std::optional<Vertex> v = Find(node);
-    if (v.has_value() && *v != *start && *v != *end) barred[*v] = 1;
-  }
+  std::vector<char> barred = Barred(without);
+  barred[*start] = barred[*end] = 0;
   const std::vector<uint64_t> cost = CostsTo(*end, bytes, barred);
   if (cost[*start] == kUnreachable) return {};
   std::vector<NodeId> path = {from};

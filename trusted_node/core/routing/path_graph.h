@@ -31,6 +31,11 @@ class PathGraph {
   // direction of travel. `without` does not bar the two ends.
   std::vector<NodeId> CheapestPath(const NodeId& from, const NodeId& to, uint64_t bytes,
                                    const std::set<NodeId>& without) const;
+  // `count` such paths that have no node in between in common (FindDisjointPaths), with the least
+  // cost in all; empty when there are fewer.
+  std::vector<std::vector<NodeId>> DisjointPaths(const NodeId& from, const NodeId& to, size_t count,
+                                                 uint64_t bytes,
+                                                 const std::set<NodeId>& without) const;
   // For each node reachable from `from` but itself: the neighbour that begins a path of fewest
   // hops, the lowest ID among them.
   std::map<NodeId, NodeId> NextHops(const NodeId& from) const;
@@ -45,6 +50,7 @@ class PathGraph {
   static constexpr uint64_t kUnreachable = ~uint64_t{0};
 
   std::optional<Vertex> Find(const NodeId& node) const;
+  std::vector<char> Barred(const std::set<NodeId>& without) const;  // By vertex.
   std::vector<uint64_t> CostsTo(Vertex to, uint64_t bytes, const std::vector<char>& barred) const;
 
   std::vector<NodeId> ids_;  // By vertex; ascending.

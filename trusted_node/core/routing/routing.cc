@@ -307,6 +307,16 @@ std::vector<NodeId> Routing::PathFor(const NodeId& destination, uint64_t bytes,
   return path;
 }
 
+std::vector<std::vector<NodeId>> Routing::DisjointPathsFor(const NodeId& destination, size_t count,
+                                                           uint64_t bytes,
+                                                           const std::set<NodeId>& without) const {
+  auto paths =
+      impl_->FreshGraph().DisjointPaths(impl_->config.self, destination, count, bytes, without);
+  const size_t nodes_max = size_t{impl_->config.hops_max} + 1;
+  if (!paths.empty() && paths.back().size() > nodes_max) paths.clear();
+  return paths;
+}
+
 std::optional<NodeId> Routing::NextHop(const NodeId& destination) const {
   const std::map<NodeId, NodeId>& hops = impl_->FreshNextHops();
   const auto it = hops.find(destination);

@@ -128,6 +128,11 @@ class Routing {
   // hops_max hops or fewer.
   std::vector<NodeId> PathFor(const NodeId& destination, uint64_t bytes,
                               const std::set<NodeId>& without = {}) const;
+  // `count` paths like that, of which no two have a node in between in common. Empty when there are
+  // fewer.
+  std::vector<std::vector<NodeId>> DisjointPathsFor(const NodeId& destination, size_t count,
+                                                    uint64_t bytes,
+                                                    const std::set<NodeId>& without = {}) const;
   // The neighbour towards `destination` for control, which spends no pad: fewest hops that are up.
   std::optional<NodeId> NextHop(const NodeId& destination) const;
 

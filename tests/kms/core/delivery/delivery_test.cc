@@ -79,18 +79,19 @@ class TwoKmes {
       if (number == 2) return SaeId("bert");
       return std::nullopt;
     }
-    StreamSource* SourceTo(const NodeId& home) override {
-      return self_ == NodeId("a") && home == NodeId("b") ? world_.source_.get() : nullptr;
+    StreamSource* SourceTo(const PairWith& pair) override {
+      return self_ == NodeId("a") && pair == PairWith(NodeId("b")) ? world_.source_.get() : nullptr;
     }
-    const StreamSource* FindSourceTo(const NodeId& home) const override {
-      return self_ == NodeId("a") && home == NodeId("b") ? world_.source_.get() : nullptr;
+    const StreamSource* FindSourceTo(const PairWith& pair) const override {
+      return self_ == NodeId("a") && pair == PairWith(NodeId("b")) ? world_.source_.get() : nullptr;
     }
-    StreamDestination* DestinationFrom(const NodeId& home) override {
-      return self_ == NodeId("b") && home == NodeId("a") ? world_.destination_.get() : nullptr;
+    StreamDestination* DestinationFrom(const PairWith& pair) override {
+      return self_ == NodeId("b") && pair == PairWith(NodeId("a")) ? world_.destination_.get()
+                                                                   : nullptr;
     }
     StreamOutbox& OutboxFor(const NodeId&, const NodeId&) override { return world_.shell_b_; }
     uint64_t PoolTargetBytes() const override { return 4096; }
-    uint64_t RefillBytesPerSecond(Instant, const NodeId&) const override {
+    uint64_t RefillBytesPerSecond(Instant, const PairWith&) const override {
       return world_.refill_bytes_per_s;
     }
 
@@ -283,8 +284,7 @@ TEST_F(DeliveryTest, StatusTellsRateTimeToRefillLimitsAndExtensions) {
   const auto& states =
       std::get<std::map<std::string, std::string>>(status.extension.at("keyhop_extensions"));
   EXPECT_EQ(states.at("keyhop_deadline_ms"), "supported");
-  for (const char* name :
-       {"keyhop_route_type", "keyhop_paths_min", "keyhop_excluded_nodes", "keyhop_age_max"}) {
+  for (const char* name : {"keyhop_route_type", "keyhop_excluded_nodes", "keyhop_age_max"}) {
     EXPECT_EQ(states.at(name), "known, cannot be met");
   }
 }

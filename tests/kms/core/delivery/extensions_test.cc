@@ -37,8 +37,7 @@ TEST(ExtensionsTest, AMandatoryOneThatNobodyKnowsIsUnsupported) {
 }
 
 TEST(ExtensionsTest, AMandatoryOneThatIsKnownButCannotBeMetIsUnmet) {
-  for (const char* name :
-       {"keyhop_route_type", "keyhop_paths_min", "keyhop_excluded_nodes", "keyhop_age_max"}) {
+  for (const char* name : {"keyhop_route_type", "keyhop_excluded_nodes", "keyhop_age_max"}) {
     ExpectRefused(Request({{"keyhop_deadline_ms", 5}, {name, 1}}), kExtensionUnmet,
                   "extension_mandatory_unmet", (std::string(name) + " could not be met").c_str());
   }
@@ -55,6 +54,39 @@ TEST(ExtensionsTest, AMandatoryDeadlineIsAWholeNumberUpToTheMost) {
     ExpectRefused(Request({bad}), kExtensionUnmet, "extension_mandatory_unmet",
                   "keyhop_deadline_ms shall be a whole number from 0 to 30000");
   }
+}
+
+TEST(ExtensionsTest, AMandatoryNumberOfPathsIsFromOneToTheMost) {
+  const NodeId self("a");
+  const NodeId home("c");
+  for (uint64_t paths = 1; paths <= kPathsMax; ++paths) {
+    const DrawRequest request = Request({{kPathsExtension, paths}});
+    EXPECT_FALSE(CheckExtensions(request, kConfig).has_value());
+    EXPECT_EQ(PairOf(request, self, home, kConfig), PairWith(home, static_cast<uint8_t>(paths)));
+    EXPECT_EQ(PairOf(request, self, self, kConfig), PairWith(self)) << "nobody is in between";
+  }
+  for (const ExtensionParameter& bad :
+       Parameters{{kPathsExtension, 0}, {kPathsExtension, kPathsMax + 1}, {kPathsExtension}}) {
+    ExpectRefused(Request({bad}), kExtensionUnmet, "extension_mandatory_unmet",
+                  "keyhop_paths_min shall be a whole number from 1 to 4");
+  }
+}
+
+TEST(ExtensionsTest, AnOptionalNumberOfPathsIsIgnoredAndAPolicyIsNot) {
+  const NodeId self("a");
+  DrawRequest request;
+  request.extension_optional = {{kPathsExtension, 3}};
+  DeliveryConfig config;
+  EXPECT_EQ(PairOf(request, self, NodeId("c"), config).paths, 1);
+  config.paths_min = 2;
+  config.paths_min_with[NodeId("d")] = 4;
+  EXPECT_EQ(PairOf(request, self, NodeId("c"), config).paths, 2);
+  EXPECT_EQ(PairOf(request, self, NodeId("d"), config).paths, 4);
+  EXPECT_EQ(PairOf(Request({{kPathsExtension, 3}}), self, NodeId("c"), config).paths, 3);
+  EXPECT_EQ(PairOf(Request({{kPathsExtension, 1}}), self, NodeId("d"), config).paths, 4)
+      << "a request cannot ask for less";
+  config.refuse_unhandled_optional = true;
+  EXPECT_TRUE(CheckExtensions(request, config).has_value());
 }
 
 TEST(ExtensionsTest, AnOptionalDeadlineIsHeldToTheMost) {

@@ -23,8 +23,8 @@ SaeId SaeOf(const std::string& node) { return SaeId(absl::AsciiStrToUpper(node))
 
 }  // namespace
 
-NodeWorld::NodeWorld(std::vector<std::string> line, Tune tune)
-    : line_(std::move(line)), tune_(std::move(tune)) {
+NodeWorld::NodeWorld(std::vector<std::string> line, Tune tune, Shape shape)
+    : line_(std::move(line)), tune_(std::move(tune)), shape_(shape) {
   for (const std::string& node : line_) Start(node);
 }
 
@@ -148,14 +148,15 @@ void NodeWorld::Run(Duration span) {
 void NodeWorld::MakePads(uint64_t bytes) {
   for (uint64_t made = 0; made < bytes; made += kBlockBytes) {
     const uint64_t block = next_block_++;
-    for (size_t i = 0; i + 1 < line_.size(); ++i) {
-      if (!hosts_[line_[i]].core || !hosts_[line_[i + 1]].core) continue;
-      for (const std::string& end : {line_[i], line_[i + 1]}) {
+    for (size_t i = 0; i < line_.size(); ++i) {
+      const size_t next = (i + 1) % line_.size();
+      if (!Adjacent(i, next) || !hosts_[line_[i]].core || !hosts_[line_[next]].core) continue;
+      for (const std::string& end : {line_[i], line_[next]}) {
         SecretBytes pad(kBlockBytes);
         sim::SeededEntropy(sim::Prng::Mix(i + 100, block))
             .Fill(pad.ExposeMutable(SecretAccess::ForTest()));
-        Feed(end, PadBlockArrived{
-                      0, LinkBetween(line_[i], line_[i + 1]), {0, 1}, block, std::move(pad)});
+        Feed(end,
+             PadBlockArrived{0, LinkBetween(line_[i], line_[next]), {0, 1}, block, std::move(pad)});
       }
     }
     Settle();

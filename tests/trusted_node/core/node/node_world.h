@@ -23,7 +23,9 @@ class NodeWorld {
   // `tune` gets each node's configuration before it starts. Links join neighbours of a line, each
   // node's one SAE is named as the node, in capitals.
   using Tune = std::function<void(NodeConfig&)>;
-  explicit NodeWorld(std::vector<std::string> line, Tune tune = {});
+  // A ring also joins the first with the last.
+  enum class Shape { kLine, kRing };
+  explicit NodeWorld(std::vector<std::string> line, Tune tune = {}, Shape shape = Shape::kLine);
 
   // Starts what is not up, from its disk, and connects it with its neighbours.
   void Start(const std::string& node);
@@ -84,13 +86,17 @@ class NodeWorld {
   };
 
   NodeConfig ConfigOf(const std::string& node) const;
-  bool Adjacent(size_t a, size_t b) const { return a + 1 == b || b + 1 == a; }
+  bool Adjacent(size_t a, size_t b) const {
+    const bool closes = shape_ == Shape::kRing && a + b + 1 == line_.size() && (a == 0 || b == 0);
+    return a + 1 == b || b + 1 == a || closes;
+  }
   void Release(const std::string& node, Output output);
   // Delivers until nobody says any more.
   void Settle();
 
   const std::vector<std::string> line_;
   const Tune tune_;
+  const Shape shape_;
   std::map<std::string, Host> hosts_;
   std::deque<Message> messages_;
   Instant now_{1'000'000'000};
