@@ -49,7 +49,7 @@ void Announcer::On(const AnnouncementsTaken& m, const StreamSource& source) {
   }
 }
 
-void Announcer::OnTick(Instant now, const StreamSource& source, StreamOutbox& out) {
+void Announcer::OnTick(Instant now, StreamSource& source, StreamOutbox& out) {
   if (!source.session_open() || source.session().second != reporter_) {
     // The other end started anew, or is about to: its next report says from where to go on. Where
     // this end opens the session anew there is none: what is not confirmed is said again.
@@ -60,6 +60,7 @@ void Announcer::OnTick(Instant now, const StreamSource& source, StreamOutbox& ou
   const bool again = under_way_ > 0 && retry_at_ && *retry_at_ <= now;
   const bool news = under_way_ == 0 && (!queue_.empty() || echo_due_);
   if (!again && !news) return;
+  if (again) source.AskIfSilent(now);
   if (news) under_way_ = std::min(queue_.size(), kAnnouncementsPerMessageMax);
   Announcements batch{.stream = stream_,
                       .session = source.session(),

@@ -35,8 +35,9 @@ class Announcer {
   // which must not be heard of before the masters have these keys.
   void On(Instant now, const InterestReport& m, const StreamSource& source, WriteSeq said);
   void On(const AnnouncementsTaken& m, const StreamSource& source);
-  // Sends what is due.
-  void OnTick(Instant now, const StreamSource& source, StreamOutbox& out);
+  // Sends what is due. A destination that does not answer is asked whether it still knows the
+  // session.
+  void OnTick(Instant now, StreamSource& source, StreamOutbox& out);
   std::optional<Instant> NextDeadline() const { return retry_at_; }
 
   size_t queued() const { return queue_.size(); }
