@@ -157,8 +157,16 @@ StreamSource::Launched StreamSource::Launch(Instant now, const Wish& wish, std::
   return launched;
 }
 
-void StreamSource::OnRefused(Instant now, StreamAddress at) {
-  patience_ = std::min(patience_ * 2, kPatienceMax);
+void StreamSource::OnRefused(Instant now, StreamAddress at, bool waited) {
+  if (waited) patience_ = std::min(patience_ * 2, kPatienceMax);
+  Burn(now, at);
+}
+
+void StreamSource::OnPathBroken(Instant now, StreamAddress at) {
+  if (opening_ == at) {
+    epoch_backoff_ = kEpochBackoffMin;
+    next_epoch_at_ = std::min(next_epoch_at_, now + epoch_backoff_);
+  }
   Burn(now, at);
 }
 

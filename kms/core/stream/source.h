@@ -65,10 +65,15 @@ class StreamSource {
   };
   Launched Launch(Instant now, const Wish& wish, std::vector<NodeId> path, SecretBytes payload,
                   StreamOutbox& out);
-  // The segment at `at` was refused on its way: burnt. The next one is given more time.
-  void OnRefused(Instant now, StreamAddress at);
+  // The segment at `at` was refused on its way: burnt. Where it had `waited` there for too long the
+  // next one is given more time.
+  void OnRefused(Instant now, StreamAddress at, bool waited);
+  // The way that the segment at `at` took is not whole any more: burnt, as if it were late. That
+  // says nothing of the next way, so an opening is tried again soon.
+  void OnPathBroken(Instant now, StreamAddress at);
+  bool IsInFlight(const StreamAddress& at) const { return in_flight_.contains(at); }
   // How long an acknowledgement is waited for: follows the round trips seen, doubles when a segment
-  // is late or refused.
+  // is late.
   Duration patience() const { return patience_; }
 
   void OnMessage(Instant now, const StreamMessage& message, StreamOutbox& out);
@@ -213,7 +218,8 @@ class StreamSource {
   bool epoch_ready_ = false;  // The destination said, under its key, that it has the newest epoch.
   bool heard_us_ = false;     // The destination's session with us is open.
   Instant next_epoch_at_ = {};
-  Duration epoch_backoff_ = Duration::Seconds(1);
+  static constexpr Duration kEpochBackoffMin = Duration::Seconds(1);
+  Duration epoch_backoff_ = kEpochBackoffMin;
   std::optional<StreamAddress> opening_;
   std::optional<Instant> next_hello_;
   Instant asked_or_heard_ = {};

@@ -164,7 +164,7 @@ std::optional<StreamSource::Voice> StreamSource::voice() const {
 
 void StreamSource::OnHeard(Instant now) {
   if (std::exchange(heard_us_, true)) return;
-  epoch_backoff_ = Duration::Seconds(1);
+  epoch_backoff_ = kEpochBackoffMin;
   next_epoch_at_ = now + config_.epoch_interval_min;
 }
 

@@ -285,7 +285,7 @@ void NodeCore::Impl::OnTimer(const TimerKey& key) {
     case Machine::kAdverts:
       adverts_at = now + kAdvertInterval;
       AdvertiseLinks();
-      std::erase_if(relays, [&](const auto& item) { return item.second.ends <= now; });
+      LookAfterRelays();
       shares.DropOld(now);
       return;
     case Machine::kLink: {

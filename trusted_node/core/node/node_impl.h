@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "kms/base/lookup_map.h"
 #include "kms/core/announce/announcer.h"
 #include "kms/core/announce/board.h"
@@ -105,7 +106,7 @@ struct NodeCore::Impl : public DeliveryContext,
   struct RelayUnderWay {
     PairWith pair;
     StreamAddress at;
-    Instant ends;
+    std::vector<NodeId> path;
   };
   // One outbox a link end and one for all streams; they name the machine whose timer moved.
   struct LinkOut final : public LinkOutbox {
@@ -234,6 +235,9 @@ struct NodeCore::Impl : public DeliveryContext,
   // Work that a step owes its end: what links woke, refills, self-addressed messages, timers.
   void Finish();
   void LinkMayHaveChanged(const NodeId& peer);
+  // Burns what is under way, as its source knows, where `broken` says so of its path.
+  void BurnUnderWay(absl::FunctionRef<bool(const std::vector<NodeId>& path)> broken);
+  void LookAfterRelays();
   void AdvertiseLinks();
   void Touch(Machine machine, const PairWith& pair) { touched.insert({machine, pair}); }
   void Arm(const TimerKey& key, std::optional<Instant> at);
@@ -427,6 +431,7 @@ struct NodeCore::Impl : public DeliveryContext,
   std::set<std::pair<Instant, TimerKey>> timers;
   LookupMap<TimerKey, Instant> armed;
   Instant adverts_at = {};
+  uint64_t topology_looked_at = 0;  // Routing::topology_changes when relays were looked after.
 };
 
 }  // namespace keyhop

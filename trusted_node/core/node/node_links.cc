@@ -67,6 +67,7 @@ void NodeCore::Impl::LinkMayHaveChanged(const NodeId& peer) {
   if (open == link.was_open) return;
   link.was_open = open;
   AdvertiseLinks();
+  if (!open) BurnUnderWay([&](const std::vector<NodeId>& path) { return path[1] == peer; });
   if (open) {
     routing->OnNeighbourUp(now, peer, *this);
     for (auto& [node, entry] : sources) {
@@ -74,6 +75,26 @@ void NodeCore::Impl::LinkMayHaveChanged(const NodeId& peer) {
       Touch(Machine::kSource, node);
     }
   }
+}
+
+void NodeCore::Impl::BurnUnderWay(absl::FunctionRef<bool(const std::vector<NodeId>& path)> broken) {
+  for (auto it = relays.begin(); it != relays.end();) {
+    const RelayUnderWay& relay = it->second;
+    StreamSource& source = *sources.at(relay.pair).end;
+    const bool burn = source.IsInFlight(relay.at) && broken(relay.path);
+    if (burn) {
+      ++counters["relays_lost_path_broken"];
+      source.OnPathBroken(now, relay.at);
+      Touch(Machine::kSource, relay.pair);
+    }
+    it = source.IsInFlight(relay.at) ? std::next(it) : relays.erase(it);
+  }
+}
+
+void NodeCore::Impl::LookAfterRelays() {
+  const bool changed =
+      std::exchange(topology_looked_at, routing->topology_changes()) != routing->topology_changes();
+  BurnUnderWay([&](const std::vector<NodeId>& path) { return changed && !routing->IsUp(path); });
 }
 
 void NodeCore::Impl::AdvertiseLinks() {

@@ -14,8 +14,6 @@ namespace {
 constexpr uint8_t kHopLimit = kPathNodesMax;
 // A body below this is not worth the 64 bytes of pad that its relay spends besides.
 constexpr uint32_t kBodyBytesMin = 64;
-// As long as a source may wait for an acknowledgement, refusals are matched to segments.
-constexpr Duration kRelayMemory = Duration::Seconds(60);
 
 const char* NameOf(RefusalReason reason) {
   switch (reason) {
@@ -230,7 +228,7 @@ void NodeCore::Impl::SendFirstHop(const PairWith& pair, const SourceEntry& entry
   const Segment& segment = launched.segment;
   const NodeId next = path[1];
   const uint64_t number = next_relay++;
-  relays[number] = {pair, segment.at, now + kRelayMemory};
+  relays[number] = {pair, segment.at, path};
   RelayFrame frame;
   frame.link_session = links.at(next).end->session();
   frame.relay = {config.self, own, number};
@@ -406,7 +404,7 @@ void NodeCore::Impl::TakeControl(ControlBody body) {
     const auto relay = relays.find(refusal->relay.number);
     if (relay == relays.end()) return;
     SourceEntry& entry = sources.at(relay->second.pair);
-    entry.end->OnRefused(now, relay->second.at);
+    entry.end->OnRefused(now, relay->second.at, refusal->reason == RefusalReason::kExpired);
     // The way was not free after all; give its links time to lease.
     entry.window = std::max<uint32_t>(1, entry.window / 2);
     entry.blocked = true;

@@ -150,6 +150,17 @@ std::vector<NodeId> PathGraph::CheapestPath(const NodeId& from, const NodeId& to
   return path;
 }
 
+bool PathGraph::IsPath(const std::vector<NodeId>& nodes) const {
+  for (size_t i = 0; i + 1 < nodes.size(); ++i) {
+    const std::optional<Vertex> u = Find(nodes[i]);
+    const std::optional<Vertex> v = Find(nodes[i + 1]);
+    if (!u.has_value() || !v.has_value()) return false;
+    const auto next = boost::adjacent_vertices(*u, graph_);
+    if (std::find(next.first, next.second, *v) == next.second) return false;
+  }
+  return true;
+}
+
 std::map<NodeId, NodeId> PathGraph::NextHops(const NodeId& from) const {
   const std::optional<Vertex> start = Find(from);
   if (!start.has_value()) return {};

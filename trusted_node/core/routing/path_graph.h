@@ -36,6 +36,8 @@ class PathGraph {
   std::vector<std::vector<NodeId>> DisjointPaths(const NodeId& from, const NodeId& to, size_t count,
                                                  uint64_t bytes,
                                                  const std::set<NodeId>& without) const;
+  // Whether each hop from one of `nodes` to the next is a link of the graph.
+  bool IsPath(const std::vector<NodeId>& nodes) const;
   // For each node reachable from `from` but itself: the neighbour that begins a path of fewest
   // hops, the lowest ID among them.
   std::map<NodeId, NodeId> NextHops(const NodeId& from) const;

@@ -73,6 +73,7 @@ struct Routing::Impl {
   // Derived, made when asked for.
   PathGraph graph;
   bool graph_stale = true;
+  uint64_t topology_changes = 0;
   std::optional<std::map<NodeId, NodeId>> next_hops;
   std::map<std::pair<NodeId, uint64_t>, std::vector<NodeId>> paths;
 };
@@ -173,6 +174,7 @@ void Routing::Impl::Expire(Instant now) {
 }
 
 void Routing::Impl::TopologyChanged() {
+  ++topology_changes;
   graph_stale = true;
   next_hops.reset();
   paths.clear();
@@ -316,6 +318,12 @@ std::vector<std::vector<NodeId>> Routing::DisjointPathsFor(const NodeId& destina
   if (!paths.empty() && paths.back().size() > nodes_max) paths.clear();
   return paths;
 }
+
+bool Routing::IsUp(const std::vector<NodeId>& path) const {
+  return impl_->FreshGraph().IsPath(path);
+}
+
+uint64_t Routing::topology_changes() const { return impl_->topology_changes; }
 
 std::optional<NodeId> Routing::NextHop(const NodeId& destination) const {
   const std::map<NodeId, NodeId>& hops = impl_->FreshNextHops();

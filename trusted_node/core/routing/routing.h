@@ -133,6 +133,10 @@ class Routing {
   std::vector<std::vector<NodeId>> DisjointPathsFor(const NodeId& destination, size_t count,
                                                     uint64_t bytes,
                                                     const std::set<NodeId>& without = {}) const;
+  // Whether every hop of `path` is up at both of its ends; and how often an answer to this may have
+  // become another one.
+  bool IsUp(const std::vector<NodeId>& path) const;
+  uint64_t topology_changes() const;
   // The neighbour towards `destination` for control, which spends no pad: fewest hops that are up.
   std::optional<NodeId> NextHop(const NodeId& destination) const;
 

@@ -63,7 +63,7 @@ class LeakyPair {
                                    std::move(payload), shell_a_);
     launched.segment.payload = std::move(copy);
     if (wish.kind == SegmentKind::kBody && random_.Chance(500)) {
-      source->OnRefused(now, launched.segment.at);
+      source->OnRefused(now, launched.segment.at, /*waited=*/true);
     } else {
       destination_->OnSegment(now, std::move(launched.segment), shell_b_);
     }
@@ -114,6 +114,53 @@ TEST(StreamLevelsTest, ALeaseThatNoEpochCanConfirmAnyMoreHoldsNothingUp) {
   pair.leases_answered = true;
   pair.Settle({512, 32});
   EXPECT_GE(pair.source->Drawable(pair.now, 32), 8u);
+}
+
+TEST(StreamLevelsTest, OnlyWhatWaitedOnItsWayMakesTheNextSegmentWaitLonger) {
+  TestRandom random(1);
+  EndShell shell(random);
+  StreamSource source({}, {NodeId("a"), NodeId("b")}, {1, 1}, {});
+  const auto lose = [&](Instant now, auto how) {
+    const auto wish = source.NextSegment(now, {512, 32});
+    ASSERT_TRUE(wish);
+    const auto launched = source.Launch(now, *wish, {NodeId("a"), NodeId("b")},
+                                        SecretBytes(kSegmentHeadBytes + wish->body_bytes), shell);
+    ASSERT_TRUE(source.IsInFlight(launched.segment.at));
+    how(launched.segment.at);
+    ASSERT_FALSE(source.IsInFlight(launched.segment.at));
+    source.OnMessage(now, LacksKey{{NodeId("a"), NodeId("b")}, source.Levels().epoch, {1, 1}},
+                     shell);
+  };
+  Instant now{0};
+  const Duration patience = source.patience();
+  lose(now, [&](StreamAddress at) { source.OnRefused(now, at, /*waited=*/false); });
+  EXPECT_EQ(source.patience(), patience);
+  now = now + Duration::Seconds(60);
+  lose(now, [&](StreamAddress at) { source.OnPathBroken(now, at); });
+  EXPECT_EQ(source.patience(), patience);
+  now = now + Duration::Seconds(60);
+  lose(now, [&](StreamAddress at) { source.OnRefused(now, at, /*waited=*/true); });
+  EXPECT_EQ(source.patience(), patience * 2);
+}
+
+TEST(StreamLevelsTest, AnOpeningWhosePathBrokeIsTriedAgainSoonHoweverManyFailedBefore) {
+  TestRandom random(1);
+  EndShell shell(random);
+  StreamSource source({}, {NodeId("a"), NodeId("b")}, {1, 1}, {});
+  Instant now{0};
+  for (int i = 0; i < 10; ++i) {
+    const auto wish = source.NextSegment(now, {512, 32});
+    ASSERT_TRUE(wish);
+    const auto launched = source.Launch(now, *wish, {NodeId("a"), NodeId("b")},
+                                        SecretBytes(kSegmentHeadBytes + wish->body_bytes), shell);
+    i < 9 ? source.OnRefused(now, launched.segment.at, /*waited=*/false)
+          : source.OnPathBroken(now, launched.segment.at);
+    source.OnMessage(now, LacksKey{{NodeId("a"), NodeId("b")}, source.Levels().epoch, {1, 1}},
+                     shell);
+    if (i < 9) now = now + Duration::Seconds(61);
+  }
+  EXPECT_FALSE(source.NextSegment(now, {512, 32}));
+  EXPECT_TRUE(source.NextSegment(now + Duration::Seconds(1), {512, 32}));
 }
 
 TEST(StreamLevelsTest, EndsOfRunsDoNotCount) {
