@@ -89,7 +89,7 @@ std::vector<Rule>* MakeRules() {
           R"(\bstd::(source_location|format|format_to|expected|views|ranges::views|print)\b)",
           "what both g++ 12 and clang 14 have"),
       Ban(all, {}, Part::kWholeLine, R"(^#include "absl/log/)",
-          "kms/base/check.h or kms/telemetry"),
+          "kms/base/check.h, or spdlog in the daemon"),
       Ban(all, {}, Part::kCode, R"(\bsleep_(for|until)\b|\bu?sleep\(|\bnanosleep\(|absl::SleepFor)",
           "a condition variable, a deadline or an event"),
       // Secrets.

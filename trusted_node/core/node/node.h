@@ -218,7 +218,9 @@ struct NodeSnapshot {
   uint64_t served_streams = 0;                            // Heard as destination.
   std::vector<LinkState> database;
   std::map<QuotaOf, std::pair<Quota, bool>> quotas;  // In force; by an operator?
-  std::map<std::string, uint64_t> counters;          // Names as in docs/metrics.md.
+  // By name. trusted_node/telemetry tells each under a metric of its own or, where it knows none,
+  // as a reason of keyhop_errors_total.
+  std::map<std::string, uint64_t> counters;
 };
 
 // The whole key manager of one node as one pure state machine: its link ends, its ends of pair
