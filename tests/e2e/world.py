@@ -16,6 +16,8 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), 
 UP_WITHIN_S = 240
 DOWN_WITHIN_S = 30
 AGAIN_WITHIN_S = 60
+# A recovery over this is worth a look.
+SLOW_S = 10
 
 
 class Failure(Exception):
@@ -345,11 +347,20 @@ def draw_and_fetch(clients, master, slave):
     return None
 
 
+def tell_state(demo):
+    """Prints what each node says of its links and streams: where a wait comes from."""
+    operator = Operator(demo)
+    for node in demo.world["nodes"]:
+        for what in ("nodes", "links", "pools"):
+            print(operator.run(node["id"], what).stdout, flush=True)
+
+
 def wait_until_all_deliver(demo, within=AGAIN_WITHIN_S):
     """Seconds until every ordered pair has delivered once more."""
     started = time.monotonic()
     clients = {sae["id"]: Rest(demo, sae["id"]) for sae in demo.world["saes"]}
     waiting = demo.pairs()
+    told = False
     while waiting:
         # Every pair is asked once more after its time is over before it is said to be stuck.
         late = time.monotonic() > started + within
@@ -364,5 +375,9 @@ def wait_until_all_deliver(demo, within=AGAIN_WITHIN_S):
         if waiting:
             expect(not late, f"after {within} s {len(waiting)} pairs do not deliver: "
                              f"{waiting[:6]}; {why}")
+            if not told and time.monotonic() > started + SLOW_S:
+                told = True
+                print(f"after {SLOW_S} s {waiting[:6]} do not deliver: {why}")
+                tell_state(demo)
             time.sleep(0.2)
     return time.monotonic() - started
