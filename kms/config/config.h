@@ -10,6 +10,7 @@
 #include "keyhop/config/v1/config.pb.h"
 #include "kms/base/instant.h"
 #include "kms/base/secret_bytes.h"
+#include "kms/config/yaml_proto.h"
 
 // YAML in, a checked config::v1::Config out. The schema, its defaults and ranges are in
 // proto/keyhop/config/v1/config.proto; nothing else knows them.
@@ -23,19 +24,12 @@ namespace keyhop {
 // when `path` cannot be read.
 absl::StatusOr<config::v1::Config> LoadConfig(const std::string& path);
 
-// Whether the files that the configuration names must be there.
-enum class NamedFiles { kMustExist, kNotChecked };
-
 // The same from text; `name` stands for the file in errors and for the folder of relative paths.
 absl::StatusOr<config::v1::Config> ParseConfig(absl::string_view yaml, const std::string& name,
                                                NamedFiles files);
 
 // What a field alone cannot say: sizes in order, IDs that are given once, links that can be
-// dialled. `field` names the place: "delivery.key_size_bits". Part of ParseConfig.
-struct ConfigProblem {
-  std::string field;
-  std::string text;
-};
+// dialled. Part of ParseConfig.
 std::vector<ConfigProblem> CrossCheck(const config::v1::Config& config);
 
 // The schema as text for `--help-config`: every field with unit, default, range and meaning.

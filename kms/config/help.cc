@@ -1,7 +1,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "kms/config/config.h"
+#include "keyhop/config/v1/config.pb.h"
+#include "kms/config/yaml_proto.h"
 
 namespace keyhop {
 namespace {
@@ -82,11 +83,9 @@ void Describe(const Descriptor& section, const std::string& first, const std::st
 
 }  // namespace
 
-std::string ConfigHelp() {
-  std::string out =
-      "# Keyhop configuration (YAML): every field with its default, (unit or type, range) and "
-      "meaning.\n";
-  Describe(*config::v1::Config::descriptor(), "", "", out);
+std::string SchemaHelp(const Descriptor& schema) {
+  std::string out;
+  Describe(schema, "", "", out);
   return out;
 }
 
