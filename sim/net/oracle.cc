@@ -40,13 +40,6 @@ void Oracle::Probe(absl::string_view name) {
   }
 }
 
-size_t Oracle::HomeOf(const SaeId& sae) const {
-  for (const SaePlan& s : plan_.saes) {
-    if (s.id == sae) return s.node;
-  }
-  return plan_.nodes.size();
-}
-
 // ---- Messages.
 
 void Oracle::OnSent(Instant now, size_t from, size_t to, const KxMessage& message) {

@@ -13,6 +13,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "kms/base/instant.h"
 #include "kms/core/delivery/request.h"
@@ -153,7 +154,7 @@ class Oracle {
   // Whether this is the same delivery as an earlier one, under an idempotency key.
   bool IsRetry(Instant now, const SaeId& caller, const std::optional<std::string>& key,
                const KeyContainer& container);
-  size_t HomeOf(const SaeId& sae) const;
+  size_t HomeOf(const SaeId& sae) const { return plan_.HomeOf(sae); }
 
   const Plan& plan_;
   const PadTruth& truth_;
@@ -178,12 +179,12 @@ class Oracle {
     bool forged = false;
   };
   std::map<SegmentName, Split> splits_;
-  std::map<KeyId, DrawnKey> keys_;
+  absl::node_hash_map<KeyId, DrawnKey> keys_;
   // Of delivered keys, every 4 bytes, and of payload bodies, every 8: which one of the lists.
   absl::flat_hash_map<Window, uint32_t> key_windows_;
   absl::flat_hash_map<Window, uint32_t> body_windows_;
   std::map<SaeId, Heard> heard_;
-  std::set<KeyId> awaited_;  // Keys whose announcements were waited for.
+  absl::flat_hash_set<KeyId> awaited_;  // Keys whose announcements were waited for.
   std::vector<KeyId> scanned_keys_;
   std::vector<const Relay*> bodies_;
   absl::flat_hash_set<Window> secrets_;  // Heads of payloads, every 8 bytes.

@@ -16,10 +16,10 @@ void Oracle::AwaitAnnouncements(const DrawRequest& request, const KeyContainer& 
   slaves.insert(request.slave);
   for (const DeliveredKey& key : container.keys) {
     if (!awaited_.insert(key.id).second) continue;
-    for (size_t s = 0; s < plan_.saes.size(); ++s) {
-      const SaeId& sae = plan_.saes[s].id;
-      if (!slaves.contains(sae) || !plan_.Watches(s)) continue;
-      heard_[sae].not_yet.emplace(key.id, plan_.nodes[source]);
+    for (const SaeId& sae : slaves) {
+      if (plan_.Watches(*plan_.FindSae(sae))) {
+        heard_[sae].not_yet.emplace(key.id, plan_.nodes[source]);
+      }
     }
   }
 }

@@ -191,6 +191,7 @@ Plan Plan::Draw(uint64_t seed) {
   DrawPaths(seed, plan);
   plan.fault_time = Duration::Seconds(600);
   plan.heal_time_max = Duration::Seconds(300);
+  plan.Index();
   return plan;
 }
 
@@ -201,11 +202,23 @@ SecretBytes Plan::LinkKey(size_t index) const {
   return key;
 }
 
-std::optional<size_t> Plan::LinkBetween(size_t x, size_t y) const {
+void Plan::Index() {
   for (size_t i = 0; i < links.size(); ++i) {
-    if ((links[i].a == x && links[i].b == y) || (links[i].a == y && links[i].b == x)) return i;
+    link_index_[{std::min(links[i].a, links[i].b), std::max(links[i].a, links[i].b)}] = i;
   }
-  return std::nullopt;
+  for (size_t i = 0; i < saes.size(); ++i) sae_index_[saes[i].id] = i;
+}
+
+std::optional<size_t> Plan::LinkBetween(size_t x, size_t y) const {
+  const auto it = link_index_.find({std::min(x, y), std::max(x, y)});
+  if (it == link_index_.end()) return std::nullopt;
+  return it->second;
+}
+
+std::optional<size_t> Plan::FindSae(const SaeId& sae) const {
+  const auto it = sae_index_.find(sae);
+  if (it == sae_index_.end()) return std::nullopt;
+  return it->second;
 }
 
 std::optional<size_t> Plan::FindNode(const NodeId& id) const {

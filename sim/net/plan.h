@@ -3,8 +3,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "kms/base/instant.h"
 #include "kms/core/types.h"
 #include "sim/net/faults.h"
@@ -20,6 +23,7 @@ struct LinkPlan {
   uint32_t block_bytes = 1024;
   Duration block_interval;  // Of each module pair.
   uint32_t module_pairs = 1;
+  uint64_t rate_bps = 8'000;  // As the modules tell it.
 };
 struct SaePlan {
   SaeId id;
@@ -50,6 +54,7 @@ struct Plan {
   Duration disk_max;                    // Of a commit, without a fault.
   Duration fault_time;
   Duration heal_time_max;
+  bool watched = true;  // Some SAEs watch.
   // After the faults some pairs must get keys with additional slaves.
   bool heals_multicasts = true;
   // A node that changes what it passes on of segments which are split over several paths, with tags
@@ -71,11 +76,23 @@ struct Plan {
   Duration IdempotencyWindow() const;
   // The pre-shared key of link `index`.
   SecretBytes LinkKey(size_t index) const;
+  // For fast answers below, once nodes, links and SAEs are there.
+  void Index();
   // Index of the link between two nodes; there is at most one.
   std::optional<size_t> LinkBetween(size_t x, size_t y) const;
   std::optional<size_t> FindNode(const NodeId& id) const;
+  std::optional<size_t> FindSae(const SaeId& sae) const;
+  // The node that is home to an SAE; nodes.size() for none of the plan's.
+  size_t HomeOf(const SaeId& sae) const {
+    const std::optional<size_t> index = FindSae(sae);
+    return index ? saes[*index].node : nodes.size();
+  }
   // Whether that SAE watches for keys drawn for it.
-  bool Watches(size_t sae) const { return (seed + sae) % 3 != 0; }
+  bool Watches(size_t sae) const { return watched && (seed + sae) % 3 != 0; }
+
+ private:
+  absl::flat_hash_map<std::pair<size_t, size_t>, size_t> link_index_;  // By lower, higher node.
+  absl::flat_hash_map<SaeId, size_t> sae_index_;
 };
 
 }  // namespace keyhop::sim

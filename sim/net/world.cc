@@ -10,9 +10,6 @@
 namespace keyhop::sim {
 namespace {
 
-// A node that takes more inputs than this in one virtual second is in a loop.
-constexpr uint64_t kInputsPerSecondMax = 20'000;
-constexpr uint64_t kEventsMax = 3'000'000;
 // Keys that slaves fetched and ask for once more after their node's start.
 constexpr size_t kAskedAgain = 4;
 constexpr size_t kAskedAgainAfterRestore = 24;
@@ -43,7 +40,23 @@ World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std
   if (saboteur_.Is(Bug::kModuleRepeatsRun)) truth_.RepeatRuns();
 }
 
+World::World(Plan plan)
+    : plan_(std::move(plan)),
+      truth_(plan_.seed, plan_.links),
+      oracle_(plan_, truth_, Watch::kEverything),
+      saboteur_(std::nullopt, plan_, truth_),
+      prng_(Prng::Mix(plan_.seed, 2)),
+      retry_prng_(0),
+      split_prng_(0),
+      stream_prng_(0) {
+  hosts_.resize(plan_.nodes.size());
+  links_.resize(plan_.links.size());
+  faults_on_ = false;
+}
+
 World::~World() = default;
+
+void World::Observe(size_t, size_t, const KxMessage&) {}
 
 void World::Trace(const std::string& line) {
   if (trace_) {
@@ -83,11 +96,11 @@ void World::StepEvent() {
 void World::RunUntil(Instant end, const std::function<bool()>& stop) {
   while (!oracle_.violation() && !events_.empty() && events_.top().at <= end && !stop()) {
     StepEvent();
-    if (result_.events > kEventsMax) oracle_.Violate("G7", "the network never comes to rest");
+    if (result_.events > events_max_) oracle_.Violate("G7", "the network never comes to rest");
   }
 }
 
-RunResult World::Run() {
+void World::Begin() {
   for (size_t i = 0; i < hosts_.size(); ++i) {
     hosts_[i].authority = std::make_unique<SimAuthority>(plan_.seed, plan_.nodes[i]);
     At(Duration::Millis(prng_.Between(0, 500)), [this, i] { Boot(i); });
@@ -100,6 +113,10 @@ RunResult World::Run() {
       At(prng_.Between(Duration{}, link.block_interval), [this, l, p] { MakeBlock(l, p); });
     }
   }
+}
+
+RunResult World::Run() {
+  Begin();
   for (size_t d = 0; d < plan_.demands.size(); ++d) {
     At(Duration::Millis(prng_.Between(1000, 20'000)), [this, d] { DemandTick(d); });
   }
@@ -158,8 +175,7 @@ void World::Boot(size_t node) {
   host.entropy =
       std::make_unique<SeededEntropy>(Prng::Mix(Prng::Mix(plan_.seed, 0x656e + node), life));
   host.clock_offset = Duration::Millis(prng_.Between(0, 1'000'000));
-  auto core =
-      NodeCore::Create(plan_.ConfigOf(node), *host.entropy, *host.authority, host.disk.Recover());
+  auto core = NodeCore::Create(ConfigOf(node), *host.entropy, *host.authority, host.disk.Recover());
   if (!core.ok()) {
     return oracle_.Violate(
         "G4", plan_.nodes[node].value + " does not start: " + std::string(core.status().message()));
@@ -206,7 +222,7 @@ void World::Feed(size_t node, Input input) {
     host.second = second;
     host.inputs_this_second = 0;
   }
-  if (++host.inputs_this_second > kInputsPerSecondMax) {
+  if (++host.inputs_this_second > inputs_per_second_max_) {
     return oracle_.Violate("G7", plan_.nodes[node].value + " is kept busy without end");
   }
   hash_.Add(node * 16 + input.index());
@@ -343,6 +359,11 @@ void World::Crash(size_t node, bool restore_image) {
 }
 
 void World::ReallyCrash(size_t node) {
+  GoDown(node);
+  At(Duration::Millis(prng_.Between(50, faults_on_ ? 30'000 : 500)), [this, node] { Boot(node); });
+}
+
+void World::GoDown(size_t node) {
   Host& host = hosts_[node];
   ++result_.crashes;
   Count(Fault::kCrash);
@@ -401,7 +422,6 @@ void World::ReallyCrash(size_t node) {
       if (links_[l].transport == transport) Disconnect(l, 1 - end);
     });
   }
-  At(Duration::Millis(prng_.Between(50, faults_on_ ? 30'000 : 500)), [this, node] { Boot(node); });
 }
 
 // DESIGN §2: for fetches an image of the destination's end must be older than the last message that

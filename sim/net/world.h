@@ -63,11 +63,19 @@ class World {
   // `trace`: gets one line for every event, if set.
   World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace = {},
         Watch watch = Watch::kEverything);
-  ~World();
+  virtual ~World();
 
   RunResult Run();
 
- private:
+ protected:
+  // A network without an application, a fault or an end of its own: for who derives from it.
+  explicit World(Plan plan);
+  virtual NodeConfig ConfigOf(size_t node) const { return plan_.ConfigOf(node); }
+  // A node lets `message` out towards a neighbour.
+  virtual void Observe(size_t from, size_t to, const KxMessage& message);
+  // Sets up the events by which all nodes start and all modules make blocks.
+  void Begin();
+
   using Action = std::function<void()>;
   // Its action lies in a slot, so that sorting moves three words.
   struct Event {
@@ -139,6 +147,7 @@ class World {
     bool connected[2] = {};  // Each end's belief.
     uint64_t transport = 0;  // Grows with each connection.
     Instant dead_until[2];   // One-way partition, by sending end.
+    Instant cut_until;       // No transport can be made.
     Instant collapsed_until;
     bool module_up = true;
     Instant last_arrival[2];  // Of in-order messages, by sending end.
@@ -184,6 +193,7 @@ class World {
   void Arm(size_t node);
   void Crash(size_t node, bool restore_image);
   void ReallyCrash(size_t node);
+  void GoDown(size_t node);
   bool MayRestore(size_t node, const Disk::Image& image) const;
   bool NeighboursKnowMore(size_t node, const Disk::Image& image) const;
   void Trace(const std::string& line);
@@ -225,7 +235,7 @@ class World {
   void HealDraw(size_t pair);
   void HealFetch(size_t pair, FetchRequest request);
   std::optional<size_t> AdditionalFor(size_t master, size_t slave) const;
-  size_t HomeOf(const SaeId& sae) const;
+  size_t HomeOf(const SaeId& sae) const { return plan_.HomeOf(sae); }
 
   // world_keystreams.cc: applications with key streams.
   void PlanKeystreams();
@@ -278,6 +288,9 @@ class World {
   std::optional<size_t> to_restore_;
   TraceHash hash_;
   RunResult result_;
+  // Past these the network is in a loop.
+  uint64_t events_max_ = 3'000'000;
+  uint64_t inputs_per_second_max_ = 20'000;
 };
 
 }  // namespace keyhop::sim

@@ -31,12 +31,6 @@ uint64_t DrawSizeBits(Prng& prng) {
 
 }  // namespace
 
-size_t World::HomeOf(const SaeId& sae) const {
-  return std::find_if(plan_.saes.begin(), plan_.saes.end(),
-                      [&](const SaePlan& s) { return s.id == sae; })
-      ->node;
-}
-
 void World::Ask(size_t node, Request request) {
   Host& host = hosts_[node];
   if (!host.up() || host.gate.full()) {

@@ -94,7 +94,8 @@ void World::AttachModules(size_t node) {
   for (size_t l = 0; l < links_.size(); ++l) {
     if (plan_.links[l].a != node && plan_.links[l].b != node) continue;
     const size_t end = EndOf(l, node);
-    Feed(node, ModuleStatusChanged{plan_.links[l].id, links_[l].module_up, 20'000, 8'000});
+    Feed(node, ModuleStatusChanged{plan_.links[l].id, links_[l].module_up, 20'000,
+                                   plan_.links[l].rate_bps});
     ModuleEnd& module = links_[l].ends[end];
     module.pushing = false;
     // What was taken before the crash, and not acknowledged, need not come again; it may.
@@ -113,8 +114,8 @@ void World::SetModule(size_t link, bool up) {
   if (links_[link].module_up == up) return;
   links_[link].module_up = up;
   for (size_t end : {size_t{0}, size_t{1}}) {
-    Feed(NodeAt(link, end),
-         ModuleStatusChanged{plan_.links[link].id, up, up ? 20'000u : 110'000u, up ? 8'000u : 0u});
+    Feed(NodeAt(link, end), ModuleStatusChanged{plan_.links[link].id, up, up ? 20'000u : 110'000u,
+                                                up ? plan_.links[link].rate_bps : 0});
   }
 }
 

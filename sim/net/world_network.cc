@@ -30,6 +30,7 @@ void World::Send(size_t from, const NodeId& peer, KxMessage message) {
     Deliver(from, *to, std::move(copy), Duration::Seconds(1), false);
   }
   if (!leaves) return;
+  Observe(from, *to, message);
   hash_.Add(message);
   if (trace_) Trace(plan_.nodes[from].value + " -> " + peer.value + " " + Describe(message));
 
@@ -110,6 +111,7 @@ void World::Connect(size_t link) {
   const size_t b = plan_.links[link].b;
   if (!hosts_[a].up() || !hosts_[b].up()) return;  // The one that starts later connects.
   if (world.connected[0] && world.connected[1]) return;
+  if (now_ < world.cut_until) return;
   ++world.transport;
   for (size_t end : {size_t{0}, size_t{1}}) {
     const size_t node = NodeAt(link, end);

@@ -33,6 +33,7 @@ Plan LineOfThree() {
     plan.links.push_back(link);
   }
   plan.saes = {{SaeId("alice"), 0}, {SaeId("carol"), 2}, {SaeId("carl"), 2}};
+  plan.Index();
   return plan;
 }
 
