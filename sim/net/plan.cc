@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "kms/base/check.h"
 #include "trusted_node/core/routing/disjoint_paths.h"
 
 namespace keyhop::sim {
@@ -210,12 +211,14 @@ void Plan::Index() {
 }
 
 std::optional<size_t> Plan::LinkBetween(size_t x, size_t y) const {
+  KEYHOP_CHECK(link_index_.size() == links.size(), "a plan is indexed before it is used");
   const auto it = link_index_.find({std::min(x, y), std::max(x, y)});
   if (it == link_index_.end()) return std::nullopt;
   return it->second;
 }
 
 std::optional<size_t> Plan::FindSae(const SaeId& sae) const {
+  KEYHOP_CHECK(sae_index_.size() == saes.size(), "a plan is indexed before it is used");
   const auto it = sae_index_.find(sae);
   if (it == sae_index_.end()) return std::nullopt;
   return it->second;

@@ -87,6 +87,7 @@ sim::Plan TappedLine::MakePlan() {
   plan.stream.segment_body_bytes = 512;
   plan.pool.target_bytes = 1024;
   plan.pool.pace = Duration::Millis(100);
+  plan.Index();
   return plan;
 }
 
