@@ -291,19 +291,23 @@ Outcome<KeyContainer> Delivery::Fetch(Instant now, const FetchRequest& request,
   if (foreign) return fail(Unauthorized());
   if (unknown) return fail(NotFound());
   std::erase_if(parts, [](const Part& part) { return part.wanted.empty(); });
-  // All or nothing, over all of them.
-  for (const Part& part : parts) {
-    const absl::Status fits = part.stream->CheckFetch(part.wanted);
-    if (absl::IsUnavailable(fits)) {
-      return Unavailable("the master's KME was not heard since this KME started; retry");
-    }
-    if (!fits.ok()) return fail(NotFound());
+  const auto refused = [&](const absl::Status& status) {
+    return absl::IsUnavailable(status)
+               ? Unavailable("the master's KME was not heard since this KME started; retry")
+               : fail(NotFound());
+  };
+  // All or nothing: of several streams each says beforehand whether it can. One says it as it does.
+  const bool alone = parts.size() == 1;
+  for (size_t p = 0; p < parts.size() && !alone; ++p) {
+    const absl::Status fits = parts[p].stream->CheckFetch(parts[p].wanted);
+    if (!fits.ok()) return refused(fits);
   }
   KeyContainer container;
   container.keys.resize(request.key_ids.size());
   size_t found = 0;
   for (Part& part : parts) {
     auto fetched = part.stream->Fetch(part.wanted, context.OutboxFor(master->home, context.Self()));
+    if (alone && !fetched.ok()) return refused(fetched.status());
     KEYHOP_CHECK(fetched.ok(), "CheckFetch said so");
     after = std::max(after, fetched->after);
     for (size_t k = 0; k < part.places.size(); ++k, ++found) {

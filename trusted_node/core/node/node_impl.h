@@ -1,6 +1,7 @@
 #ifndef KEYHOP_TRUSTED_NODE_CORE_NODE_NODE_IMPL_H_
 #define KEYHOP_TRUSTED_NODE_CORE_NODE_NODE_IMPL_H_
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -28,6 +29,23 @@
 #include "trusted_node/core/node/share_desk.h"
 
 namespace keyhop {
+
+// A body below this is not worth the 64 bytes of pad that its relay spends besides.
+inline constexpr uint32_t kBodyBytesMin = 64;
+
+// What `find(bytes)`, a way or several with so much room, gives for a wish; it is empty where there
+// is none. A thin network still carries thin segments: then the wish is made smaller. Where no way
+// has room now, what is needed most waits on its way.
+template <typename Find>
+auto WayFor(StreamSource::Wish& wish, bool starving, Find find) {
+  auto way = find(wish.body_bytes + 64);
+  if (way.empty() && wish.kind == SegmentKind::kBody) {
+    wish.body_bytes = std::max(kBodyBytesMin, wish.body_bytes / 8 / 4 * 4);
+    way = find(wish.body_bytes + 64);
+  }
+  if (way.empty() && starving) way = find(0);
+  return way;
+}
 
 inline constexpr uint32_t kTagPadBytes = 16;  // Of a frame's tag.
 // Frames of pools that run dry go before those that only top up.

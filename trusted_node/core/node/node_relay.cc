@@ -12,8 +12,6 @@ namespace keyhop {
 namespace {
 
 constexpr uint8_t kHopLimit = kPathNodesMax;
-// A body below this is not worth the 64 bytes of pad that its relay spends besides.
-constexpr uint32_t kBodyBytesMin = 64;
 
 const char* NameOf(RefusalReason reason) {
   switch (reason) {
@@ -173,15 +171,9 @@ bool NodeCore::Impl::LaunchOne(const PairWith& pair, SourceEntry& entry, const S
     Touch(Machine::kSource, pair);
     return true;
   }
-  std::vector<NodeId> path = routing->PathFor(destination, wish.body_bytes + 64);
-  if (path.size() < 2 && wish.kind == SegmentKind::kBody) {
-    // A thin network still carries thin segments.
-    wish.body_bytes = std::max(kBodyBytesMin, wish.body_bytes / 8 / 4 * 4);
-    path = routing->PathFor(destination, wish.body_bytes + 64);
-  }
   const bool starving = wish.kind == SegmentKind::kOpening || Starving(entry, target);
-  // Where no way has room now, what is needed most waits on its way.
-  if (path.size() < 2 && starving) path = routing->PathFor(destination, 0);
+  std::vector<NodeId> path =
+      WayFor(wish, starving, [&](uint64_t bytes) { return routing->PathFor(destination, bytes); });
   if (path.size() < 2 || path.size() > kPathNodesMax) return false;
   const auto link = links.find(path[1]);
   if (link == links.end() || !link->second.was_open) return false;

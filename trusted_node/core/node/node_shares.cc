@@ -11,21 +11,13 @@
 #include "trusted_node/core/node/relay.h"
 
 namespace keyhop {
-namespace {
-
-constexpr uint32_t kBodyBytesMin = 64;
-
-}  // namespace
 
 bool NodeCore::Impl::LaunchShares(const PairWith& pair, SourceEntry& entry,
                                   const StreamDemand& target, StreamSource::Wish wish) {
-  auto paths = routing->DisjointPathsFor(pair.node, pair.paths, wish.body_bytes + 64);
-  if (paths.empty() && wish.kind == SegmentKind::kBody) {
-    wish.body_bytes = std::max(kBodyBytesMin, wish.body_bytes / 8 / 4 * 4);
-    paths = routing->DisjointPathsFor(pair.node, pair.paths, wish.body_bytes + 64);
-  }
   const bool starving = wish.kind == SegmentKind::kOpening || Starving(entry, target);
-  if (paths.empty() && starving) paths = routing->DisjointPathsFor(pair.node, pair.paths, 0);
+  auto paths = WayFor(wish, starving, [&](uint64_t bytes) {
+    return routing->DisjointPathsFor(pair.node, pair.paths, bytes);
+  });
   if (paths.empty() || paths.back().size() > kPathNodesMax) return false;
   const uint8_t priority = starving ? kPriorityStarving : kPriorityTopUp;
   // All or none: a share alone would be pad lost. The thinnest link says how much all carry.
