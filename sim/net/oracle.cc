@@ -9,6 +9,7 @@
 #include "kms/base/overload.h"
 #include "kms/core/uuid.h"
 #include "kms/crypto/mac.h"
+#include "sim/net/frame_pads.h"
 #include "sim/net/message_bytes.h"
 #include "sim/net/oracle_words.h"
 #include "trusted_node/core/node/layout.h"
@@ -147,7 +148,7 @@ void Oracle::MarkUsed(size_t link, const BookId& book, uint64_t block, uint32_t 
 void Oracle::OnFrame(Instant now, size_t from, size_t to, const RelayFrame& frame) {
   const std::optional<size_t> link = plan_.LinkBetween(from, to);
   KEYHOP_CHECK(link.has_value(), "frames go to neighbours only");
-  const End end = plan_.links[*link].a == from ? End::kFirst : End::kSecond;
+  const End end = truth_.EndOf(*link, from);
   std::vector<uint8_t> bytes;
   for (const PadRange& range : frame.pads) {
     if (!truth_.Append(*link, range, end, bytes)) {
@@ -232,7 +233,7 @@ void Oracle::CheckTag(size_t link, size_t from, const RelayFrame& frame,
     return Violate("G3", "frame " + Name(frame.relay) + " uses a lease that nobody asked for");
   }
   const std::optional<uint64_t> r_block = lease->RBlock();
-  const std::optional<std::vector<uint8_t>> r = ROf(link, from, *lease);
+  const std::optional<std::vector<uint8_t>> r = ROf(truth_, link, from, *lease);
   if (!r) return Violate("G6", "frame " + Name(frame.relay) + " uses an empty lease");
   if (!lease->r_marked) {
     lease->r_marked = true;

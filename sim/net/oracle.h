@@ -138,9 +138,6 @@ class Oracle {
   // A segment, whole, leaves its source: its addresses (G2) and its bytes.
   void CheckAddresses(Instant now, const RelayFrame& frame);
   void EnterSegment(Relay& segment);
-  bool PadsOf(size_t link, size_t from, const RelayFrame& frame, std::vector<uint8_t>& bytes) const;
-  std::optional<std::vector<uint8_t>> ROf(size_t link, size_t from,
-                                          const LeaseWatch::Lease& lease) const;
   void OnLaterHop(size_t from, const RelayFrame& frame, const std::vector<uint8_t>& pad);
   void CheckEntry(const SaeId& slave, Heard& heard, const WatchEntry& entry);
   void CheckTag(size_t link, size_t from, const RelayFrame& frame, const std::vector<uint8_t>& s,

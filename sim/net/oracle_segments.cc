@@ -7,10 +7,9 @@
 
 #include "kms/base/check.h"
 #include "kms/core/delivery/extensions.h"
-#include "kms/crypto/mac.h"
+#include "sim/net/frame_pads.h"
 #include "sim/net/oracle.h"
 #include "sim/net/oracle_words.h"
-#include "trusted_node/core/node/layout.h"
 
 namespace keyhop::sim {
 
@@ -85,17 +84,11 @@ void Oracle::OnShare(const RelayFrame& frame, const std::vector<uint8_t>& payloa
 void Oracle::Forge(size_t from, size_t to, RelayFrame& frame, uint64_t random) {
   if (violation_ || frame.hop == 0 || frame.stream.paths < 2) return;
   const size_t link = *plan_.LinkBetween(from, to);
-  std::vector<uint8_t> pads;
-  LeaseWatch::Lease* const lease = leases_.Find(link, from, frame);
-  if (lease == nullptr || !PadsOf(link, from, frame, pads)) return;
-  const std::optional<std::vector<uint8_t>> r = ROf(link, from, *lease);
-  if (!r) return;
-  const size_t place = random % frame.ciphertext.size();
-  frame.ciphertext[place] ^= static_cast<uint8_t>(1 << (random >> 61));
-  std::vector<uint8_t> payload(frame.ciphertext);
-  for (size_t i = 0; i < payload.size(); ++i) payload[i] ^= pads[16 + i];
-  const std::span<const uint8_t> s = std::span<const uint8_t>(pads).first(16);
-  frame.tag = OneTimeTag(*r, s, LayoutOf(frame).bytes(), payload);
+  std::vector<uint8_t> payload = PayloadOf(truth_, link, from, frame);
+  if (payload.empty()) return;
+  const size_t place = random % payload.size();
+  payload[place] ^= static_cast<uint8_t>(1 << (random >> 61));
+  if (!Seal(truth_, leases_, link, from, frame, payload)) return;
   if (!watching_) return;
   relays_.at(frame.relay).payload = std::move(payload);
   // The head is no part of a key: bits of r that Poly1305 clears may change unseen, and what hides
@@ -103,22 +96,6 @@ void Oracle::Forge(size_t from, size_t to, RelayFrame& frame, uint64_t random) {
   if (place >= kSegmentHeadBytes) splits_.at({frame.stream, frame.kind, frame.at}).forged = true;
   ++burn_allowed_;
   Probe("share_forged");
-}
-
-bool Oracle::PadsOf(size_t link, size_t from, const RelayFrame& frame,
-                    std::vector<uint8_t>& bytes) const {
-  const End end = plan_.links[link].a == from ? End::kFirst : End::kSecond;
-  return std::all_of(frame.pads.begin(), frame.pads.end(),
-                     [&](const PadRange& range) { return truth_.Append(link, range, end, bytes); });
-}
-
-std::optional<std::vector<uint8_t>> Oracle::ROf(size_t link, size_t from,
-                                                const LeaseWatch::Lease& lease) const {
-  const End end = plan_.links[link].a == from ? End::kFirst : End::kSecond;
-  const std::optional<uint64_t> block = lease.RBlock();
-  std::vector<uint8_t> r;
-  if (!block || !truth_.Append(link, {0, lease.book, *block, 0, 16}, end, r)) return std::nullopt;
-  return r;
 }
 
 uint8_t PathsAskedFor(const DrawRequest& request) {

@@ -29,6 +29,10 @@ class PadTruth {
   }
   // The bytes of a range, appended to `out`; false when it does not lie inside a block.
   bool Append(size_t link, const PadRange& range, End end, std::vector<uint8_t>& out) const;
+  // Which end of the link `node` is, one of the two.
+  End EndOf(size_t link, size_t node) const {
+    return links_[link].a == node ? End::kFirst : End::kSecond;
+  }
   uint32_t block_bytes(size_t link) const { return links_[link].block_bytes; }
   // Planted bug: all runs of a module pair give the same bytes.
   void RepeatRuns() { runs_repeat_ = true; }

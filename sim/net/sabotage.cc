@@ -8,6 +8,7 @@
 #include "kms/base/overload.h"
 #include "kms/core/stream/layout.h"
 #include "kms/crypto/mac.h"
+#include "sim/net/frame_pads.h"
 #include "trusted_node/core/link/layout.h"
 #include "trusted_node/core/node/layout.h"
 
@@ -187,49 +188,11 @@ void Saboteur::OnAnswer(const std::optional<DrawRequest>& draw, KeyContainer& ke
 
 // ---- In the network: the accomplice knows pads and keys.
 
-std::vector<uint8_t> Saboteur::PayloadOf(size_t link, size_t from, const RelayFrame& frame) const {
-  const End end = plan_.links[link].a == from ? End::kFirst : End::kSecond;
-  std::vector<uint8_t> bytes;
-  for (const PadRange& range : frame.pads) {
-    if (!truth_.Append(link, range, end, bytes)) return {};
-  }
-  if (bytes.size() < 16 || bytes.size() - 16 != kSegmentHeadBytes + frame.body_bytes) return {};
-  std::vector<uint8_t> payload(bytes.begin() + 16, bytes.end());
-  for (size_t i = 0; i < std::min(payload.size(), frame.ciphertext.size()); ++i) {
-    payload[i] ^= frame.ciphertext[i];
-  }
-  return payload;
-}
-
-// Encrypts and tags as the sender would have.
-bool Saboteur::Seal(size_t link, size_t from, RelayFrame& frame,
-                    const std::vector<uint8_t>& payload) {
-  const LeaseWatch::Lease* lease = leases_.Find(link, from, frame);
-  const std::optional<uint64_t> r_block = lease ? lease->RBlock() : std::nullopt;
-  if (!r_block) return false;
-  const End end = plan_.links[link].a == from ? End::kFirst : End::kSecond;
-  std::vector<uint8_t> r;
-  std::vector<uint8_t> pads;
-  if (!truth_.Append(link, {0, lease->book, *r_block, 0, 16}, end, r)) return false;
-  for (const PadRange& range : frame.pads) {
-    if (!truth_.Append(link, range, end, pads)) return false;
-  }
-  if (pads.size() != payload.size() + 16) return false;
-  if (!frame.ciphertext.empty()) {
-    for (size_t i = 0; i < payload.size(); ++i) {
-      frame.ciphertext[i] = static_cast<uint8_t>(payload[i] ^ pads[16 + i]);
-    }
-  }
-  frame.tag =
-      OneTimeTag(r, std::span<const uint8_t>(pads).first(16), LayoutOf(frame).bytes(), payload);
-  return true;
-}
-
 void Saboteur::ChangePayload(size_t link, size_t from, RelayFrame& frame) {
   if (frame.hop == 0 || frame.kind != SegmentKind::kBody) return;
   const bool last = size_t{frame.hop} + 2 == frame.path.size();
   if (last != Is(Bug::kEndCheckNotChecked)) return;
-  std::vector<uint8_t> payload = PayloadOf(link, from, frame);
+  std::vector<uint8_t> payload = PayloadOf(truth_, link, from, frame);
   if (payload.empty()) return;
   payload[kSegmentHeadBytes + count_++ % frame.body_bytes] ^= 0x20;
   if (last) {
@@ -245,7 +208,7 @@ void Saboteur::ChangePayload(size_t link, size_t from, RelayFrame& frame) {
                              CheckLayoutOf(segment, frame.body_bytes).bytes(),
                              bytes.subspan(kSegmentHeadBytes));
   }
-  Seal(link, from, frame, payload);
+  Seal(truth_, leases_, link, from, frame, payload);
 }
 
 void Saboteur::LeadAstray(size_t link, size_t from, RelayFrame& share) {
@@ -259,10 +222,10 @@ void Saboteur::LeadAstray(size_t link, size_t from, RelayFrame& share) {
       first->second.stream != share.stream || first->second.at != share.at) {
     return;
   }
-  const std::vector<uint8_t> payload = PayloadOf(link, from, share);
+  const std::vector<uint8_t> payload = PayloadOf(truth_, link, from, share);
   if (payload.empty()) return;
   share.path.insert(share.path.end() - 1, first->second.path[1]);
-  Seal(link, from, share, payload);
+  Seal(truth_, leases_, link, from, share, payload);
 }
 
 void Saboteur::SignLink(size_t link, LinkMessage& message) const {
@@ -277,9 +240,8 @@ void Saboteur::SignControl(size_t link, RoutedControl& control) const {
 void Saboteur::TagByPads(size_t link, size_t from, LinkLeaseRequest& request) const {
   if (request.blocks.empty()) return;
   const PadRange first{0, request.book, request.blocks[0].begin, 0, 32};
-  const End end = plan_.links[link].a == from ? End::kFirst : End::kSecond;
   std::vector<uint8_t> pads;
-  if (!truth_.Append(link, first, end, pads)) return;
+  if (!truth_.Append(link, first, truth_.EndOf(link, from), pads)) return;
   const std::span<const uint8_t> key(pads);
   const Tag tag =
       OneTimeTag(key.first(16), key.subspan(16), LayoutOf(LinkMessage(request)).bytes());
@@ -312,14 +274,14 @@ bool Saboteur::OnOutgoing(size_t from, size_t to, KxMessage& message,
     if (Is(Bug::kSharesMeet)) LeadAstray(link, from, *frame);
     if (Is(Bug::kFrameSentAgain) && ++count_ % 64 == 0) again.push_back(message);
     if (Is(Bug::kCiphertextClear) && frame->hop > 0 && ++count_ % 16 == 0) {
-      frame->ciphertext = PayloadOf(link, from, *frame);
+      frame->ciphertext = PayloadOf(truth_, link, from, *frame);
     }
     if (Is(Bug::kPayloadSentAgain) && frame->hop == 0 && frame->kind == SegmentKind::kBody) {
       std::vector<uint8_t>& last = last_payload_[from];
-      const std::vector<uint8_t> payload = PayloadOf(link, from, *frame);
+      const std::vector<uint8_t> payload = PayloadOf(truth_, link, from, *frame);
       if (last.size() == payload.size() && ++count_ % 16 == 0) {
         frame->ciphertext.assign(payload.size(), 0);
-        Seal(link, from, *frame, last);
+        Seal(truth_, leases_, link, from, *frame, last);
       }
       last = payload;
     }

@@ -96,8 +96,6 @@ class Saboteur {
   void OnAnswer(const std::optional<DrawRequest>& draw, KeyContainer& keys);
 
  private:
-  std::vector<uint8_t> PayloadOf(size_t link, size_t from, const RelayFrame& frame) const;
-  bool Seal(size_t link, size_t from, RelayFrame& frame, const std::vector<uint8_t>& payload);
   void ChangePayload(size_t link, size_t from, RelayFrame& frame);
   void LeadAstray(size_t link, size_t from, RelayFrame& share);
   void SignLink(size_t link, LinkMessage& message) const;

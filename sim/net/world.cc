@@ -26,32 +26,22 @@ std::string SimAuthority::Sum(const NodeId& origin, const std::vector<uint8_t>& 
 
 World::World(uint64_t seed, std::optional<Bug> bug, std::function<void(const std::string&)> trace,
              Watch watch)
-    : plan_(Plan::Draw(seed)),
-      truth_(seed, plan_.links),
+    : World(Plan::Draw(seed), bug, std::move(trace), watch) {}
+
+World::World(Plan plan, std::optional<Bug> bug, std::function<void(const std::string&)> trace,
+             Watch watch)
+    : plan_(std::move(plan)),
+      truth_(plan_.seed, plan_.links),
       oracle_(plan_, truth_, watch),
       saboteur_(bug, plan_, truth_),
       trace_(std::move(trace)),
-      prng_(Prng::Mix(seed, 2)),
-      retry_prng_(Prng::Mix(seed, 3)),
-      split_prng_(Prng::Mix(seed, 6)),
-      stream_prng_(Prng::Mix(seed, 4)) {
+      prng_(Prng::Mix(plan_.seed, 2)),
+      retry_prng_(Prng::Mix(plan_.seed, 3)),
+      split_prng_(Prng::Mix(plan_.seed, 6)),
+      stream_prng_(Prng::Mix(plan_.seed, 4)) {
   hosts_.resize(plan_.nodes.size());
   links_.resize(plan_.links.size());
   if (saboteur_.Is(Bug::kModuleRepeatsRun)) truth_.RepeatRuns();
-}
-
-World::World(Plan plan)
-    : plan_(std::move(plan)),
-      truth_(plan_.seed, plan_.links),
-      oracle_(plan_, truth_, Watch::kEverything),
-      saboteur_(std::nullopt, plan_, truth_),
-      prng_(Prng::Mix(plan_.seed, 2)),
-      retry_prng_(0),
-      split_prng_(0),
-      stream_prng_(0) {
-  hosts_.resize(plan_.nodes.size());
-  links_.resize(plan_.links.size());
-  faults_on_ = false;
 }
 
 World::~World() = default;

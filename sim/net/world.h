@@ -68,8 +68,9 @@ class World {
   RunResult Run();
 
  protected:
-  // A network without an application, a fault or an end of its own: for who derives from it.
-  explicit World(Plan plan);
+  // For who derives from it: applications, faults and the end are up to that.
+  World(Plan plan, std::optional<Bug> bug, std::function<void(const std::string&)> trace,
+        Watch watch);
   virtual NodeConfig ConfigOf(size_t node) const { return plan_.ConfigOf(node); }
   // A node lets `message` out towards a neighbour.
   virtual void Observe(size_t from, size_t to, const KxMessage& message);

@@ -4,12 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "sim/net/runner.h"
+#include "sim/netsim/files.h"
 #include "sim/netsim/run_command.h"
 #include "sim/scenario/scenario.h"
 
@@ -46,13 +46,8 @@ struct Options {
   bool trace = false;
 };
 
-bool WriteFile(const std::string& path, const std::string& text) {
-  if (path.empty()) return true;
-  std::ofstream out(path, std::ios::trunc);
-  out << text << '\n';
-  out.close();
-  if (!out) std::fprintf(stderr, "keyhop-netsim: cannot write %s\n", path.c_str());
-  return static_cast<bool>(out);
+bool WriteJson(const std::string& path, const std::string& json) {
+  return path.empty() || WriteFile(path, json + "\n");
 }
 
 void Progress(const Totals& totals, uint64_t of) {
@@ -96,7 +91,7 @@ int CheckSeeds(const Options& options, std::optional<Bug> bug) {
                          std::to_string(options.seeds));
   }
   for (const std::string& line : shortfalls) std::printf("%s\n", line.c_str());
-  const bool written = WriteFile(options.json, totals.Json());
+  const bool written = WriteJson(options.json, totals.Json());
   std::printf("%s\n", totals.Json().c_str());
   return totals.violations == 0 && shortfalls.empty() && written ? 0 : 1;
 }
@@ -152,7 +147,7 @@ int CheckPlantedBugs(const Options& options, std::optional<Bug> only) {
   }
   json += "], \"planted\": " + std::to_string(tried) +
           ", \"caught\": " + std::to_string(tried - missed) + "}";
-  const bool written = WriteFile(options.json, json);
+  const bool written = WriteJson(options.json, json);
   std::printf("%s\n", json.c_str());
   return missed == 0 && written ? 0 : 1;
 }

@@ -5,10 +5,10 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <system_error>
 
+#include "sim/netsim/files.h"
 #include "sim/scenario/report.h"
 #include "sim/scenario/scenario.h"
 #include "sim/scenario/scenario_world.h"
@@ -42,14 +42,7 @@ bool WriteAll(const std::string& folder, const std::map<std::string, std::string
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   for (const auto& [name, text] : files) {
-    const std::string path = (std::filesystem::path(folder) / name).string();
-    std::ofstream out(path, std::ios::binary | std::ios::trunc);
-    out << text;
-    out.close();
-    if (!out) {
-      std::fprintf(stderr, "keyhop-netsim: cannot write %s\n", path.c_str());
-      return false;
-    }
+    if (!WriteFile((std::filesystem::path(folder) / name).string(), text)) return false;
   }
   return true;
 }

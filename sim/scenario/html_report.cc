@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "kms/config/config.h"
 #include "sim/scenario/report.h"
 
 namespace keyhop::sim {
@@ -51,10 +50,6 @@ std::string Escaped(const std::string& text) {
       text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}});
 }
 
-double Seconds(const google::protobuf::Duration& duration) {
-  return static_cast<double>(FromProto(duration).ns) / 1e9;
-}
-
 // 1234567 as "1.23 M".
 std::string Short(double value) {
   for (const auto& [unit, size] :
@@ -85,7 +80,7 @@ class Page {
         "The key managers are the daemon's own code in virtual time; link rates are the "
         "scenario's.</p>\n",
         scenario_.network.sites.size(), scenario_.network.fibres.size(), scenario_.demand.size(),
-        Seconds(scenario_.text.duration()), Seconds(scenario_.text.warm_up()),
+        SecondsOf(scenario_.text.duration()), SecondsOf(scenario_.text.warm_up()),
         scenario_.text.seed());
     Tiles();
     Map();
@@ -148,7 +143,7 @@ class Page {
   double UseOf(size_t l) const {
     const LinkOutcome& link = outcome_.links[l];
     const double had = static_cast<double>(scenario_.network.fibres[l].rate_bps) *
-                       Seconds(scenario_.text.duration());
+                       SecondsOf(scenario_.text.duration());
     const auto used = static_cast<double>(link.used_bits[0] + link.used_bits[1]);
     return had > 0 ? std::min(1.0, used / had) : 0;
   }
@@ -212,7 +207,7 @@ class Page {
 
   void Timeline() {
     constexpr double width = 900, height = 220, left = 60, bottom = 190, top = 12;
-    const double seconds = Seconds(scenario_.text.duration());
+    const double seconds = SecondsOf(scenario_.text.duration());
     const auto& bins = outcome_.delivered_bits_in_bin;
     const double bin_s = seconds / static_cast<double>(bins.size());
     double most = figures_.demand_bps;
@@ -225,8 +220,8 @@ class Page {
                           "%.0f\" role=\"img\" aria-label=\"Key delivered over time\">\n",
                           width, height);
     for (const auto& event : scenario_.text.events()) {
-      const double from = Seconds(event.at());
-      const double to = std::min(seconds, from + Seconds(event.lasts()));
+      const double from = SecondsOf(event.at());
+      const double to = std::min(seconds, from + SecondsOf(event.lasts()));
       absl::StrAppendFormat(&out_,
                             "<rect class=\"event\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
                             "height=\"%.1f\"><title>%s %s</title></rect>\n",
@@ -305,8 +300,8 @@ class Page {
       const auto& event = scenario_.text.events(i);
       const auto& converged = outcome_.converged_s[static_cast<size_t>(i)];
       Row({scenario::v1::EventKind_Name(event.kind()), Escaped(absl::StrJoin(event.nodes(), " ")),
-           absl::StrFormat("%.1f", Seconds(event.at())),
-           absl::StrFormat("%.1f", Seconds(event.lasts())),
+           absl::StrFormat("%.1f", SecondsOf(event.at())),
+           absl::StrFormat("%.1f", SecondsOf(event.lasts())),
            converged ? absl::StrFormat("%.2f", *converged) : "not before its end"});
     }
     EndTable();

@@ -8,15 +8,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "kms/config/config.h"
+#include "kms/ak/answer_writer.h"
 #include "sim/scenario/max_min.h"
 
 namespace keyhop::sim {
 namespace {
-
-double Seconds(const google::protobuf::Duration& duration) {
-  return static_cast<double>(FromProto(duration).ns) / 1e9;
-}
 
 // Names have no quotes and no line ends, but may have commas.
 std::string Field(const std::string& text) {
@@ -25,16 +21,9 @@ std::string Field(const std::string& text) {
 }
 
 std::string JsonText(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppendFormat(&out, "\\u%04x", c);
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
+  std::string out;
+  AppendJsonString(out, text);
+  return out;
 }
 
 // What a pair takes of the links for each bit of key that it is given: by the paths that its
@@ -66,7 +55,7 @@ Flow FlowOf(const Scenario& scenario, size_t pair, const PairOutcome& outcome,
 }
 
 std::vector<double> FairRates(const Scenario& scenario, const ScenarioOutcome& outcome) {
-  const double seconds = Seconds(scenario.text.duration());
+  const double seconds = SecondsOf(scenario.text.duration());
   std::map<std::pair<size_t, size_t>, size_t> link_of;
   std::vector<double> capacity;
   for (size_t l = 0; l < scenario.network.fibres.size(); ++l) {
@@ -146,9 +135,9 @@ std::string EventsCsv(const Scenario& scenario, const ScenarioOutcome& outcome) 
   for (int i = 0; i < scenario.text.events_size(); ++i) {
     const auto& event = scenario.text.events(i);
     const auto& converged = outcome.converged_s[static_cast<size_t>(i)];
-    absl::StrAppendFormat(&out, "%.3f,%s,%s,%.3f,%s\n", Seconds(event.at()),
+    absl::StrAppendFormat(&out, "%.3f,%s,%s,%.3f,%s\n", SecondsOf(event.at()),
                           scenario::v1::EventKind_Name(event.kind()),
-                          Field(absl::StrJoin(event.nodes(), " ")), Seconds(event.lasts()),
+                          Field(absl::StrJoin(event.nodes(), " ")), SecondsOf(event.lasts()),
                           converged ? absl::StrFormat("%.3f", *converged) : "");
   }
   return out;
@@ -157,7 +146,7 @@ std::string EventsCsv(const Scenario& scenario, const ScenarioOutcome& outcome) 
 std::string TimelineCsv(const Scenario& scenario, const ScenarioOutcome& outcome) {
   std::string out = "from_s,to_s,delivered_bps\n";
   const std::vector<uint64_t>& bins = outcome.delivered_bits_in_bin;
-  const double width = Seconds(scenario.text.duration()) / static_cast<double>(bins.size());
+  const double width = SecondsOf(scenario.text.duration()) / static_cast<double>(bins.size());
   for (size_t i = 0; i < bins.size(); ++i) {
     absl::StrAppendFormat(&out, "%.3f,%.3f,%.3f\n", width * static_cast<double>(i),
                           width * static_cast<double>(i + 1), static_cast<double>(bins[i]) / width);
@@ -190,8 +179,8 @@ std::string ResultJson(const Scenario& scenario, const ScenarioOutcome& outcome,
   add("seed", absl::StrCat(scenario.text.seed()));
   add("basis", JsonText("simulation of the key managers' own code in virtual time; link rates by "
                         "the scenario"));
-  add("warm_up_s", real(Seconds(scenario.text.warm_up())));
-  add("duration_s", real(Seconds(scenario.text.duration())));
+  add("warm_up_s", real(SecondsOf(scenario.text.warm_up())));
+  add("duration_s", real(SecondsOf(scenario.text.duration())));
   add("nodes", absl::StrCat(scenario.network.sites.size()));
   add("links", absl::StrCat(scenario.network.fibres.size()));
   add("pairs", absl::StrCat(scenario.demand.size()));
@@ -232,7 +221,7 @@ uint32_t Quantile(std::vector<uint32_t> values, double part) {
 
 Figures FiguresOf(const Scenario& scenario, const ScenarioOutcome& outcome) {
   Figures out;
-  const double seconds = Seconds(scenario.text.duration());
+  const double seconds = SecondsOf(scenario.text.duration());
   out.fair_bps = FairRates(scenario, outcome);
   uint64_t requests = 0;
   uint64_t blocked = 0;

@@ -172,6 +172,10 @@ class Resolver {
 
 }  // namespace
 
+double SecondsOf(const google::protobuf::Duration& duration) {
+  return static_cast<double>(FromProto(duration).ns) / 1e9;
+}
+
 absl::StatusOr<Scenario> ParseScenario(absl::string_view yaml, const std::string& name) {
   Scenario scenario;
   KEYHOP_RETURN_IF_ERROR(ParseYaml(yaml, name, NamedFiles::kMustExist, scenario.text,

@@ -32,6 +32,8 @@ struct Scenario {
   std::vector<Incident> incidents;
 };
 
+double SecondsOf(const google::protobuf::Duration& duration);
+
 // Reads and checks a scenario (YAML, proto/keyhop/scenario/v1). Errors as LoadConfig's: file, line,
 // field, what was expected.
 absl::StatusOr<Scenario> LoadScenario(const std::string& path);

@@ -27,8 +27,11 @@ constexpr Duration kServedLately = Duration::Seconds(60);
 
 SaeId SaeOf(const Site& site) { return SaeId("app-" + site.id); }
 
-Plan PlanOf(const Scenario& scenario) {
+// `common`: what all nodes are set to, which the oracle has to know.
+Plan PlanOf(const Scenario& scenario, const NodeConfig& common) {
   Plan plan;
+  plan.stream = common.stream;
+  plan.delivery = common.delivery;
   plan.seed = scenario.text.seed();
   for (const Site& site : scenario.network.sites) plan.nodes.emplace_back(site.id);
   for (const Fibre& fibre : scenario.network.fibres) {
@@ -72,8 +75,15 @@ config::v1::Config ConfigFor(const Scenario& scenario) {
 
 class ScenarioWorld final : private World {
  public:
-  ScenarioWorld(const Scenario& scenario, NodeConfig common)
-      : World(PlanOf(scenario)), scenario_(scenario), common_(std::move(common)) {
+  // `common`: the settings of all nodes, in the words of the core; `config` and `link`: in those of
+  // a configuration.
+  ScenarioWorld(const Scenario& scenario, const NodeConfig& common, config::v1::Config config,
+                config::v1::Link link)
+      : World(PlanOf(scenario, common), std::nullopt, {}, Watch::kEverything),
+        scenario_(scenario),
+        common_(std::move(config)),
+        link_(std::move(link)) {
+    faults_on_ = false;
     events_max_ = UINT64_MAX;
     inputs_per_second_max_ = 5'000'000;
     outcome_.pairs.resize(scenario.demand.size());
@@ -117,25 +127,27 @@ class ScenarioWorld final : private World {
   }
 
  private:
+  // As a daemon would have it: its own configuration, whose links' keys are not in files here.
   NodeConfig ConfigOf(size_t node) const override {
-    NodeConfig config = plan_.ConfigOf(node);
-    config.stream = common_.stream;
-    config.delivery = common_.delivery;
-    config.pool = common_.pool;
-    config.lease_memory_bytes_max = common_.lease_memory_bytes_max;
-    config.routing.refresh = common_.routing.refresh;
-    config.routing.expiry = common_.routing.expiry;
-    config.routing.flood_interval_min = common_.routing.flood_interval_min;
-    config.routing.nodes_max = common_.routing.nodes_max;
-    config.routing.hops_max = common_.routing.hops_max;
-    config.announce = common_.announce;
-    for (LinkSetup& link : config.links) {
-      link.config.unit_bytes_max = common_.links[0].config.unit_bytes_max;
-      link.config.lease_bytes_min = common_.links[0].config.lease_bytes_min;
-      link.config.lease_bytes_max = common_.links[0].config.lease_bytes_max;
-      link.config.stock_bytes_max = common_.links[0].config.stock_bytes_max;
+    config::v1::Config config = common_;
+    config.mutable_node()->set_id(plan_.nodes[node].value);
+    if (!scenario_.network.sites[node].in_span) {
+      config.add_saes()->set_id(SaeOf(scenario_.network.sites[node]).value);
     }
-    return config;
+    std::vector<size_t> indices;
+    for (size_t l = 0; l < plan_.links.size(); ++l) {
+      const LinkPlan& plan = plan_.links[l];
+      if (plan.a != node && plan.b != node) continue;
+      config::v1::Link& link = *config.add_links();
+      link = link_;
+      link.set_id(plan.id.value);
+      link.set_peer(plan_.nodes[plan.a == node ? plan.b : plan.a].value);
+      indices.push_back(l);
+    }
+    auto made = CoreConfigOf(config);
+    KEYHOP_CHECK(made.ok(), "the settings were tried before");
+    for (size_t i = 0; i < indices.size(); ++i) made->links[i].key = plan_.LinkKey(indices[i]);
+    return *std::move(made);
   }
 
   // ---- Applications.
@@ -338,7 +350,8 @@ class ScenarioWorld final : private World {
   }
 
   const Scenario& scenario_;
-  const NodeConfig common_;
+  const config::v1::Config common_;
+  const config::v1::Link link_;
   Instant begins_;
   Instant ends_;
   std::map<std::pair<size_t, size_t>, size_t> pair_of_;
@@ -351,14 +364,14 @@ class ScenarioWorld final : private World {
 
 absl::StatusOr<ScenarioOutcome> RunScenario(
     const Scenario& scenario, const std::function<void(Duration, Duration)>& progress) {
-  config::v1::Config config = ConfigFor(scenario);
+  const config::v1::Config config = ConfigFor(scenario);
+  KEYHOP_ASSIGN_OR_RETURN(const NodeConfig common, CoreConfigOf(config));
   // A link as a key manager has it by default.
+  config::v1::Link link;
   KEYHOP_RETURN_IF_ERROR(ParseYaml("{id: l, peer: p, link_key_file: k}", "a link",
-                                   NamedFiles::kNotChecked, *config.add_links(),
+                                   NamedFiles::kNotChecked, link,
                                    [] { return std::vector<ConfigProblem>(); }));
-  config.mutable_node()->set_id("n");
-  KEYHOP_ASSIGN_OR_RETURN(NodeConfig common, CoreConfigOf(config));
-  return ScenarioWorld(scenario, std::move(common)).RunAll(progress);
+  return ScenarioWorld(scenario, common, config, std::move(link)).RunAll(progress);
 }
 
 }  // namespace keyhop::sim
